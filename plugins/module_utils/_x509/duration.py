@@ -1,0 +1,25 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Spans of time as users write them."""
+
+from __future__ import annotations
+
+import re
+
+from .errors import X509Error
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
+_TERM = re.compile(r"(\d+)\s*([smhdwy]?)")
+_WHOLE = re.compile(r"(?:\d+\s*[smhdwy]?\s*)+\Z")
+
+
+def parse_duration(value: str | int, *, where: str) -> int:
+    """C(90d), C(12h30m), C(10y) or plain seconds, as seconds (a year is 365 days). Zero and negative spans are errors."""
+    text = str(value).strip().lower()
+    if not _WHOLE.match(text):
+        raise X509Error(f"{where}: '{value}' is no span of time. Write a number and a unit: 90d, 12h, 30m, 10y.")
+    seconds = sum(int(number) * _UNITS[unit or "s"] for number, unit in _TERM.findall(text))
+    if seconds <= 0:
+        raise X509Error(f"{where}: '{value}' is no time at all. Write a span longer than a second, such as 90d.")
+    return seconds

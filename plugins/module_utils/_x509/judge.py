@@ -1,0 +1,288 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The verdict on one certificate: an ordered chain of small checks, each with a reason of its own.
+
+Verdicts, worst first: C(refuse > issue > install > reload > none).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .build import PROFILES
+from .parse import Leaf, is_issued_by, iso, parse_bundle, parse_certificate
+from .spec import CertificateSpec
+
+VERDICTS = ("refuse", "issue", "install", "reload", "none")
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why something is due: a code of design.md and a sentence for people."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a client saw at the endpoint. C(trusted): chain, name and time are right by the fleet's anchors alone."""
+
+    leaf: Leaf | None
+    trusted: bool
+    said: str = ""
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A key (and maybe a certificate) that an earlier run left ready on the host."""
+
+    spki: str
+    leaf: Leaf | None
+
+
+@dataclass(frozen=True)
+class Have:
+    """What is there now. C(kind) is C(host) (files) or C(device) (only what it serves can be seen)."""
+
+    kind: str
+    leaf: Leaf | None = None
+    leaf_error: str | None = None
+    chain: tuple[str, ...] = ()
+    key_spki: str | None = None
+    key_error: str | None = None
+    deviations: tuple[str, ...] = ()
+    staged: Staged | None = None
+    served: Served | None = None
+    unfinished: bool = False
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the CA knows: about the authority, and about this identity. Without a CA C(available) is false."""
+
+    available: bool
+    message: str = ""
+    issuing: Leaf | None = None
+    chain: tuple[str, ...] = ()
+    anchors: str | None = None
+    pins: frozenset[str] = frozenset()
+    leaves: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_ca_info(cls, ca: Mapping[str, Any] | None, *, identity: str, authority: str) -> Known:
+        """Pick one identity's part of the result of M(certfleet.tls.ca_info)."""
+        if not ca or not ca.get("available", True):
+            return cls(available=False, message=str((ca or {}).get("message") or "the CA was not asked"))
+        of_authority = (ca.get("authorities") or {}).get(authority) or {}
+        of_identity = (ca.get("identities") or {}).get(identity) or {}
+        chain = parse_bundle(str(of_authority.get("chain") or ""), where=f"authority '{authority}'")
+        return cls(
+            available=True,
+            message="" if chain else f"the CA has no authority '{authority}' yet",
+            issuing=chain[0] if chain else None,
+            chain=tuple(leaf.fingerprint for leaf in chain),
+            anchors=str(of_authority["anchors"]) if of_authority.get("anchors") else None,
+            pins=frozenset(str(pin) for pin in of_identity.get("pins") or ()),
+            leaves={str(leaf["fingerprint"]): str(leaf["state"]) for leaf in of_identity.get("leaves") or ()},
+        )
+
+    def recognises(self, served: Served) -> bool:
+        """Whether this peer may be spoken to: validated, pinned, or serving a leaf of its own that is not revoked."""
+        if served.trusted:
+            return True
+        if served.leaf is None:
+            return False
+        return served.leaf.spki in self.pins or self.leaves.get(served.leaf.fingerprint, "revoked") != "revoked"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The worst verdict that a check asked for, all reasons in order, and remarks."""
+
+    verdict: str
+    reasons: tuple[Reason, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Case:
+    spec: CertificateSpec
+    have: Have
+    known: Known
+    leaf: Leaf | None
+    now: int
+
+
+_Finding = tuple  # (verdict, Reason) - a finding of one check
+
+
+def renewal_due_at(leaf: Leaf, renew_before: int | None) -> int:
+    """Unix seconds from which on a leaf is due; by default when a third of its life is left."""
+    return leaf.not_after - (renew_before or (leaf.not_after - leaf.not_before) // 3)
+
+
+def judge(spec: CertificateSpec, have: Have, known: Known, *, now: int) -> Judgement:
+    """Compare desired, on disk and served. Pure: the clock is O(now), unix seconds."""
+    case = _Case(spec, have, known, _leaf_to_judge(spec, have, known), now)
+    notes = () if known.available and known.issuing else (f"judged without the CA: {known.message}",)
+    findings = list(_findings(_CHECKS[have.kind], case))
+    if any(verdict == "refuse" for verdict, _reason in findings):
+        findings = [finding for finding in findings if finding[0] == "refuse"]
+    verdict = min((found for found, _reason in findings), key=VERDICTS.index, default="none")
+    reasons = [reason for _verdict, reason in findings]
+    if verdict == "issue" and _staged_fits(case):
+        verdict = "install"
+        reasons.append(Reason("staged", "a pair that an earlier run could not bring into service is still staged: it is tried again"))
+    return Judgement(verdict, tuple(reasons), notes)
+
+
+def _findings(checks: tuple[Callable[[_Case], _Finding | None], ...], case: _Case) -> Iterator[_Finding]:
+    for check in checks:
+        finding = check(case)
+        if finding is not None:
+            yield finding
+
+
+def _leaf_to_judge(spec: CertificateSpec, have: Have, known: Known) -> Leaf | None:
+    """A device's leaf is judged only if the authority issued it; a built-in certificate counts as none at all."""
+    if have.kind == "host":
+        return have.leaf
+    leaf = have.served.leaf if have.served else None
+    if leaf is None or leaf.self_signed:
+        return None
+    if known.issuing and not is_issued_by(leaf, known.issuing) and leaf.fingerprint not in known.leaves:
+        return None
+    return leaf
+
+
+def _staged_fits(case: _Case) -> bool:
+    staged = case.have.staged
+    if staged is None or staged.leaf is None or not case.known.issuing:
+        return False
+    trial = _Case(case.spec, Have("host", leaf=staged.leaf, key_spki=staged.spki), case.known, staged.leaf, case.now)
+    return not any(True for _finding in _findings(_LEAF_CHECKS, trial))
+
+
+def _untrusted(case: _Case) -> _Finding | None:
+    served = case.have.served
+    if served is None or not case.known.available or case.known.recognises(served):
+        return None
+    spki = served.leaf.spki if served.leaf else "nothing"
+    return "refuse", Reason(
+        "untrusted",
+        f"the peer is not known: {served.said or 'its certificate does not validate'}; it serves the key {spki}, which is "
+        f"not pinned for '{case.spec.identity}'. Nothing was sent. If the device is yours and new, or has its own "
+        "certificate back, compare this fingerprint on site and pin it with playbooks/enrol.yml.",
+    )
+
+
+def _missing(case: _Case) -> _Finding | None:
+    if case.leaf is not None or case.have.leaf_error:
+        return None
+    if case.have.kind == "host":
+        return "issue", Reason("missing", "there is no certificate yet")
+    served = case.have.served.leaf if case.have.served else None
+    what = "self-signed" if served and served.self_signed else f"issued by {served.issuer}" if served else "none"
+    return "issue", Reason("missing", f"the certificate that is served is not from authority '{case.spec.authority}' ({what})")
+
+
+def _unreadable(case: _Case) -> _Finding | None:
+    said = case.have.leaf_error or case.have.key_error
+    return ("issue", Reason("unreadable", said)) if said else None
+
+
+def _key_mismatch(case: _Case) -> _Finding | None:
+    if case.have.kind != "host" or case.leaf is None or case.have.key_error or case.have.key_spki == case.leaf.spki:
+        return None
+    if case.have.key_spki is None:
+        return "issue", Reason("missing", "there is no private key to the certificate")
+    return "issue", Reason("key_mismatch", "the private key on disk does not belong to the certificate")
+
+
+def _key_policy(case: _Case) -> _Finding | None:
+    if case.leaf is None or case.leaf.key == case.spec.key_type:
+        return None
+    return "issue", Reason("key_policy", f"the key is {case.leaf.key}, wanted is {case.spec.key_type}")
+
+
+def _profile_changed(case: _Case) -> _Finding | None:
+    if case.leaf is None or case.leaf.usages == PROFILES[case.spec.profile]:
+        return None
+    is_now = ", ".join(case.leaf.usages) or "none"
+    return "issue", Reason("profile_changed", f"the usages are {is_now}; profile '{case.spec.profile}' wants others")
+
+
+def _names_changed(case: _Case) -> _Finding | None:
+    if case.leaf is None:
+        return None
+    gone, added = set(case.leaf.names) - set(case.spec.names), set(case.spec.names) - set(case.leaf.names)
+    changes = [f"+{name}" for name in sorted(added)] + [f"-{name}" for name in sorted(gone)]
+    if case.leaf.common_name != case.spec.common_name:
+        changes.append(f"common name {case.leaf.common_name or 'none'} -> {case.spec.common_name or 'none'}")
+    return ("issue", Reason("names_changed", f"the names differ: {' '.join(changes)}")) if changes else None
+
+
+def _issuer_changed(case: _Case) -> _Finding | None:
+    if case.leaf is None or case.known.issuing is None or is_issued_by(case.leaf, case.known.issuing):
+        return None
+    return "issue", Reason("issuer_changed", f"issued by {case.leaf.issuer}, not by what authority '{case.spec.authority}' uses now")
+
+
+def _revoked(case: _Case) -> _Finding | None:
+    if case.leaf is None or case.known.leaves.get(case.leaf.fingerprint) != "revoked":
+        return None
+    return "issue", Reason("revoked", f"the ledger has revoked serial {case.leaf.serial}")
+
+
+def _expiring(case: _Case) -> _Finding | None:
+    if case.leaf is None or case.now < renewal_due_at(case.leaf, case.spec.renew_before):
+        return None
+    tense = "expired" if case.now > case.leaf.not_after else "expires"
+    return "issue", Reason("expiring", f"{tense} {iso(case.leaf.not_after)}, due for renewal since {iso(renewal_due_at(case.leaf, case.spec.renew_before))}")
+
+
+def _chain_changed(case: _Case) -> _Finding | None:
+    if case.leaf is None or not case.known.chain or case.have.chain == case.known.chain:
+        return None
+    return "install", Reason("chain_changed", "the intermediate certificates beside the leaf are not those of the authority")
+
+
+def _mode_changed(case: _Case) -> _Finding | None:
+    if not case.have.deviations:
+        return None
+    return "install", Reason("mode_changed", "; ".join(case.have.deviations))
+
+
+def _unproved(case: _Case) -> _Finding | None:
+    if not case.have.unfinished:
+        return None
+    return "install", Reason("unproved", "an earlier run brought a pair into place and ended before it was proved")
+
+
+def _not_served(case: _Case) -> _Finding | None:
+    served = case.have.served
+    if served is None or case.leaf is None:
+        return None
+    if served.leaf is None:
+        return "reload", Reason("not_served", f"the files are right, but nothing is served: {served.said}")
+    if served.leaf.fingerprint == case.leaf.fingerprint:
+        return None
+    return "reload", Reason(
+        "not_served", f"the files are right, but the service still serves another certificate (serial {served.leaf.serial})"
+    )
+
+
+_LEAF_CHECKS = (_unreadable, _key_mismatch, _key_policy, _profile_changed, _names_changed, _issuer_changed, _revoked, _expiring)
+_CHECKS: dict[str, tuple[Callable[[_Case], _Finding | None], ...]] = {
+    "host": (_missing, *_LEAF_CHECKS, _chain_changed, _mode_changed, _unproved, _not_served),
+    "device": (_untrusted, _missing, *_LEAF_CHECKS),
+}
+
+
+def leaf_from_pem(pem: str | None, *, where: str) -> Leaf | None:
+    """The first certificate of PEM text, or None for no text. Raises X509Error when it cannot be read."""
+    return parse_certificate(pem, where=where) if pem else None

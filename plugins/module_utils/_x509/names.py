@@ -1,0 +1,85 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Subject alternative names: C(DNS:robot-1.plant.example), C(IP:198.18.0.1), C(IP:2001:2::1)."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+
+from .crypto import x509
+from .errors import X509Error
+
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
+
+
+def parse_names(values: Iterable[str], *, where: str) -> tuple[str, ...]:
+    """Normalise names and put them in order: lower case, shortest form of addresses, each once.
+
+    Raises X509Error naming O(where) for anything that is neither a DNS name nor an IP address.
+    """
+    if isinstance(values, (str, bytes)):
+        raise X509Error(f"{where}: subject_alt_names is a text, not a list. Write [\"{values!s}\"].")
+    return tuple(sorted({_parse_name(str(value), where=where) for value in values}, key=_order))
+
+
+def _order(name: str) -> tuple[bool, str]:
+    return (not name.startswith("DNS:"), name)
+
+
+def _parse_name(value: str, *, where: str) -> str:
+    kind, colon, text = value.strip().partition(":")
+    kind = kind.strip().upper()
+    if colon and kind == "DNS":
+        return "DNS:" + _dns(text.strip(), value=value, where=where)
+    if colon and kind == "IP":
+        try:
+            return f"IP:{ipaddress.ip_address(text.strip())}"
+        except ValueError as exc:
+            raise X509Error(
+                f"{where}: the name '{value}' is no IP address. Write IP: and one IPv4 or IPv6 address, "
+                "without brackets, prefix length or port."
+            ) from exc
+    raise X509Error(
+        f"{where}: the name '{value}' is neither DNS nor IP. Write DNS:<host name> or IP:<address>; "
+        "other kinds (URI, email) are not checked by TLS clients."
+    )
+
+
+def _dns(text: str, *, value: str, where: str) -> str:
+    name = text.lower().rstrip(".")
+    labels = name.split(".")
+    if labels[0] == "*" and len(labels) > 2:
+        labels = labels[1:]
+    if not name or len(name) > 253 or not all(_LABEL.match(label) for label in labels):
+        raise X509Error(
+            f"{where}: the name '{value}' is no DNS name. Labels are letters, digits and hyphens, 63 at most, joined by "
+            "dots (punycode for other scripts); a wildcard is the whole first label of at least three."
+        )
+    if all(label.isdigit() for label in labels):
+        raise X509Error(f"{where}: the name '{value}' looks like an address. Write IP:{text} if that is what clients connect to.")
+    return name
+
+
+def to_general_names(names: Iterable[str]) -> list[x509.GeneralName]:
+    """The names, normalised before, as C(cryptography) wants them."""
+    result: list[x509.GeneralName] = []
+    for name in names:
+        kind, _colon, text = name.partition(":")
+        result.append(x509.DNSName(text) if kind == "DNS" else x509.IPAddress(ipaddress.ip_address(text)))
+    return result
+
+
+def from_general_names(general_names: Iterable[x509.GeneralName]) -> tuple[str, ...]:
+    """The names of a certificate or CSR; kinds other than DNS and IP appear as C(OTHER:…) so that they differ from any wish."""
+    result = set()
+    for item in general_names:
+        if isinstance(item, x509.DNSName):
+            result.add(f"DNS:{item.value.lower()}")
+        elif isinstance(item, x509.IPAddress):
+            result.add(f"IP:{item.value}")
+        else:
+            result.add(f"OTHER:{item.value!s}")
+    return tuple(sorted(result, key=_order))
