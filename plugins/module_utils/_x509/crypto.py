@@ -15,7 +15,7 @@ CRYPTOGRAPHY_ERROR: str | None = None
 
 if TYPE_CHECKING:
     from cryptography import x509
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
     from cryptography.hazmat.primitives.ciphers import aead
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 else:
     try:
         from cryptography import x509
-        from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+        from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
         from cryptography.hazmat.primitives import hashes, serialization
         from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
         from cryptography.hazmat.primitives.ciphers import aead
@@ -34,12 +34,13 @@ else:
         CRYPTOGRAPHY_ERROR = traceback.format_exc()
         HAS_CRYPTOGRAPHY = False
         x509 = hashes = serialization = ec = ed25519 = padding = rsa = aead = None
-        InvalidSignature = UnsupportedAlgorithm = ValueError
+        InvalidSignature = InvalidTag = UnsupportedAlgorithm = ValueError
 
 __all__ = [
     "CRYPTOGRAPHY_ERROR",
     "HAS_CRYPTOGRAPHY",
     "InvalidSignature",
+    "InvalidTag",
     "UnsupportedAlgorithm",
     "aead",
     "ec",

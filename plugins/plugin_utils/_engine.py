@@ -1,0 +1,154 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the action plugins of the flow hand to each other: request -> issue -> deploy -> record.
+
+The big registered results (a whole batch's) are read straight from the variables of the task. As a task argument they
+would be templated once per host, which is quadratic in the size of the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleError
+
+CA_VARIABLE = "__tls_certificate_ca"
+REQUEST_VARIABLE = "__tls_certificate_request"
+ISSUE_VARIABLE = "__tls_certificate_issue"
+DEPLOY_VARIABLE = "__tls_certificate_deploy"
+
+# Outcomes of deploy that the operator must hear of; the others are fine (design.md, Outcomes).
+BAD_OUTCOMES = frozenset({"rolled_back", "failed", "kept", "removed", "refused"})
+GOOD_OUTCOMES = frozenset({"unchanged", "reloaded", "installed"})
+
+
+class EngineError(AnsibleError):
+    """A step was called without what an earlier step must have given it."""
+
+
+def identity_of(task_vars: Mapping[str, Any]) -> str:
+    """Who this host is for the ledger: C(tls_identity), or its name in the inventory."""
+    return str(task_vars.get("tls_identity") or task_vars["inventory_hostname"])
+
+
+def read_ca(task_vars: Mapping[str, Any], args: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The result of ca_info: the task's C(ca), or what the role registered. A host that names another CA is an error."""
+    given = args.get("ca")
+    ca = given if given is not None else task_vars.get(CA_VARIABLE)
+    wanted = task_vars.get("tls_ca_host")
+    spoken_to = (ca or {}).get("ca_host")
+    if wanted and spoken_to and str(wanted) != str(spoken_to):
+        raise EngineError(
+            f"{task_vars['inventory_hostname']}: this machine names the CA host '{wanted}' (tls_ca_host), but this run speaks to "
+            f"'{spoken_to}'. Nothing was done to it. One run speaks to one CA host: run again for the machines of each CA, "
+            "or give them the same tls_ca_host."
+        )
+    return ca
+
+
+def read_requests(task_vars: Mapping[str, Any], args: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """This host's entries of the request step."""
+    given = args.get("certificates")
+    if given is None:
+        given = (task_vars.get(REQUEST_VARIABLE) or {}).get("certificates")
+    if given is None:
+        raise EngineError("There is no result of a request step to work on. Run host_request or device_request before, or give 'certificates'.")
+    return list(given)
+
+
+def read_issued(task_vars: Mapping[str, Any], args: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The result of ca_issue for the whole batch; empty when nothing had to be issued."""
+    given = args.get("issued")
+    return (given if given is not None else task_vars.get(ISSUE_VARIABLE)) or {}
+
+
+def issued_for(issued: Mapping[str, Any], entry: Mapping[str, Any]) -> tuple[str, str]:
+    """(leaf PEM, chain PEM) for a requested certificate. Raises EngineError with the CA's own words."""
+    item = (issued.get("certificates") or {}).get(entry["id"])
+    if item is None:
+        raise EngineError(f"{entry['id']}: the CA was not asked for this certificate. Run again; nothing was changed.")
+    if "error" in item:
+        raise EngineError(f"{entry['id']}: not issued ({item['error']['code']}): {item['error']['message']}")
+    return str(item["certificate"]), str((issued.get("chains") or {}).get(item["authority"], ""))
+
+
+def batch_hosts(task_vars: Mapping[str, Any]) -> list[str]:
+    """The hosts of the current batch that are still in the run."""
+    return [str(name) for name in task_vars.get("ansible_play_batch") or [task_vars["inventory_hostname"]]]
+
+
+def batch_variables(task_vars: Mapping[str, Any], *names: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """For each host of the batch the named variables that it has. Only what is a template is templated."""
+    hostvars = task_vars["hostvars"]
+    for host in batch_hosts(task_vars):
+        raw = hostvars.raw_get(host)
+        found = {name: raw[name] for name in names if raw.get(name) is not None}
+        for name, value in found.items():
+            if isinstance(value, str) and "{" in value:
+                found[name] = hostvars[host][name]
+        yield host, found
+
+
+def request_result(entries: Sequence[dict[str, Any]], *, check_mode: bool) -> dict[str, Any]:
+    """What both request actions return; C(changed) says that something is due, so that handlers go on with this host."""
+    due = [entry for entry in entries if entry["verdict"] != "none"]
+    result: dict[str, Any] = {"certificates": list(entries), "due": bool(due), "absent": False, "changed": bool(due)}
+    if due:
+        result["diff"] = [_diff(entry) for entry in due]
+        verb = "would " if check_mode else ""
+        result["msg"] = "; ".join(f"{entry['id']}: {verb}{entry['verdict']} ({reasons_text(entry)})" for entry in due)
+    return result
+
+
+def absent_result(said: str) -> dict[str, Any]:
+    """A host or device that cannot be reached: listed, tried again next time, and no failure."""
+    return {"certificates": [], "due": False, "absent": True, "changed": False, "said": said, "msg": f"absent: {said}"}
+
+
+def deploy_result(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What both deploy actions return. C(problems) holds a sentence for each outcome that the operator must hear of.
+
+    The task itself does not fail: the ledger records the outcome first, then the role fails the host.
+    """
+    problems = [f"{entry['id']}: {entry['outcome']}: {entry.get('said') or 'no reason given'}" for entry in entries if entry["outcome"] in BAD_OUTCOMES]
+    changed = any(entry["outcome"] in {"installed", "reloaded", "rolled_back", "kept", "removed"} for entry in entries)
+    return {"certificates": list(entries), "problems": problems, "changed": changed}
+
+
+def reasons_text(entry: Mapping[str, Any]) -> str:
+    """C(expiring: expires …; names_changed: …), for messages and tables."""
+    return "; ".join(f"{reason['code']}: {reason['message']}" for reason in entry.get("reasons") or ())
+
+
+def _diff(entry: Mapping[str, Any]) -> dict[str, str]:
+    before = entry.get("current") or (entry.get("served") or {})
+    after = {
+        "verdict": entry["verdict"],
+        "reasons": [f"{reason['code']}: {reason['message']}" for reason in entry["reasons"]],
+        "authority": entry["authority"],
+        "profile": entry["profile"],
+    }
+    if entry["verdict"] == "issue":
+        after["names"] = list(entry.get("names") or ())
+        after["key"] = "a new one"
+    shown = {field: before.get(field) for field in ("subject", "issuer", "names", "key", "not_before", "not_after", "fingerprint")}
+    header = str(entry["id"])
+    return {
+        "before_header": header,
+        "after_header": header,
+        "before": _lines({key: value for key, value in shown.items() if value}.items()) or "nothing\n",
+        "after": _lines(after.items()),
+    }
+
+
+def _lines(fields: Iterable[tuple[str, Any]]) -> str:
+    lines = []
+    for key, value in fields:
+        if isinstance(value, (list, tuple)):
+            lines.append(f"{key}:")
+            lines.extend(f"  - {item}" for item in value)
+        else:
+            lines.append(f"{key}: {value}")
+    return "".join(f"{line}\n" for line in lines)
