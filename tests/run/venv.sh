@@ -41,14 +41,22 @@ flock 9
 
 python=$(supported_python)
 # The path belongs to it: a virtual environment does not survive being moved.
-state="$PWD $python $("$python" -VV | tr '\n' ' ') $(sha256sum "$requirements")"
-if [ "$(cat "$directory/.state" 2>/dev/null)" = "$state" ] && "$directory/bin/python" -c ''; then
-    exit 0
-fi
+made_by="$PWD $python $("$python" -VV | tr '\n' ' ')"
+holds=$(sha256sum "$requirements")
+recorded() { [ "$(cat "$directory/.state/$1" 2>/dev/null)" = "$2" ]; }
 
-"$python" -c 'import ensurepip, venv' 2>/dev/null || install_ensurepip
-echo "venv: making $directory with $("$python" -V) from $requirements; takes about a minute"
-"$python" -m venv --clear "$directory"
-"$directory/bin/python" -m pip install --quiet --disable-pip-version-check --no-input -r "$requirements"
-printf '%s\n' "$state" >"$directory/.state"
+if recorded made_by "$made_by" && "$directory/bin/python" -c ''; then
+    if recorded holds "$holds"; then
+        exit 0
+    fi
+    echo "venv: bringing $directory up to date with $requirements"
+else
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || install_ensurepip
+    echo "venv: making $directory with $("$python" -V) from $requirements; takes about a minute"
+    "$python" -m venv --clear "$directory"
+    mkdir "$directory/.state"
+    printf '%s\n' "$made_by" >"$directory/.state/made_by"
+fi
+"$directory/bin/python" -m pip install --quiet --disable-pip-version-check --no-input -r "$requirements" </dev/null
+printf '%s\n' "$holds" >"$directory/.state/holds"
 echo "venv: $directory is ready"

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# lint.sh: every linter over everything; all of them run, then it fails if one found something.
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+export PATH="$PWD/.venv/bin:$PATH"
+
+failed=()
+check() {
+    local name=$1
+    shift
+    echo "lint: $name"
+    "$@" || failed+=("$name")
+}
+
+types() {
+    # Packages by their full names, as the code itself imports them.
+    local arguments=() package
+    for package in plugins/module_utils/_*/; do
+        arguments+=(-p "ansible_collections.certfleet.tls.$(tr / . <<<"${package%/}")")
+    done
+    mypy "${arguments[@]}" -p ansible_collections.certfleet.tls.plugins.plugin_utils && mypy tests/run
+}
+
+check ruff ruff check
+check mypy types
+check ansible-lint ansible-lint --nocolor
+check changelog antsibull-changelog lint
+
+if [ "${#failed[@]}" -gt 0 ]; then
+    echo "lint: failed: ${failed[*]}" >&2
+    exit 1
+fi
+echo "lint: clean"

@@ -1,0 +1,102 @@
+"""`make test`: the parts one after another, the lab starting beside those that do not need it.
+
+Every part is a make target of its own. A part over its budget is told, not failed: machines differ, and a
+test that fails by the clock fails at random. The last line counts the parts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LOGS = ROOT / ".cache/test"
+
+
+@dataclass(frozen=True)
+class Part:
+    target: str
+    budget: int  # seconds
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    part: Part
+    code: int
+    seconds: float
+
+    def row(self) -> str:
+        verdict = "passed" if self.code == 0 else f"FAILED ({self.code})"
+        over = "  over its budget" if self.seconds > self.part.budget else ""
+        return f"{self.part.target:<12} {verdict:<12} {self.seconds:>7.0f} s of {self.part.budget:>5} s{over}"
+
+
+LAB = Part("lab-up", 240)
+QUICK = (Part("lint", 120), Part("unit", 120), Part("package", 60), Part("sanity", 600))
+
+
+class Running:
+    """A part under way; its output goes to the terminal, or to a log that is shown when it ends."""
+
+    def __init__(self, part: Part, *, log: Path | None = None) -> None:
+        self.part = part
+        self.log = log
+        self.started = time.monotonic()
+        print(f"=== {part.target}: up to {part.budget} s{', in the background' if log else ''}", flush=True)
+        command = ["make", "--no-print-directory", part.target, *part.arguments]
+        output = log.open("w", encoding="utf-8") if log else None
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
+        if output:
+            output.close()
+
+    def result(self) -> Result:
+        code = self.process.wait()
+        seconds = time.monotonic() - self.started
+        if self.log:
+            print(f"=== {self.part.target}: what it said in the background")
+            print(self.log.read_text(encoding="utf-8"), end="")
+        print(f"=== {self.part.target}: ended with {code} after {seconds:.0f} s", flush=True)
+        return Result(self.part, code, seconds)
+
+
+def run(*, full: bool) -> list[Result]:
+    LOGS.mkdir(parents=True, exist_ok=True)
+    lab = Running(LAB, log=LOGS / "lab-up.log")
+    results = []
+    try:
+        results += [Running(part).result() for part in QUICK]
+    finally:
+        # Also when interrupted: a lab that is left half-started costs the next run more than the wait.
+        results.append(lab.result())
+    integration = Part("integration", 7200, ("FULL=1",)) if full else Part("integration", 1200)
+    if results[-1].code == 0:
+        results.append(Running(integration).result())
+    else:
+        print("=== integration: not run, there is no lab", flush=True)
+        results.append(Result(integration, results[-1].code, 0.0))
+    return results
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true", help="also what takes minutes per test")
+    started = time.monotonic()
+    results = run(full=parser.parse_args().full)
+    failed = [result for result in results if result.code != 0]
+    print("\npart         result          used    budget")
+    for result in results:
+        print(result.row())
+    print(f"{'all':<12} {'':<12} {time.monotonic() - started:>7.0f} s")
+    print(f"parts: {len(results) - len(failed)} passed, {len(failed)} failed", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
