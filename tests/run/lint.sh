@@ -15,10 +15,12 @@ check() {
 types() {
     # Packages by their full names, as the code itself imports them.
     local arguments=() package
-    for package in plugins/module_utils/_*/; do
-        arguments+=(-p "ansible_collections.certfleet.tls.$(tr / . <<<"${package%/}")")
+    for package in plugins/module_utils/_*/ plugins/{action,filter,inventory,lookup,modules,plugin_utils}/; do
+        if compgen -G "$package*.py" >/dev/null; then
+            arguments+=(-p "ansible_collections.certfleet.tls.$(tr / . <<<"${package%/}")")
+        fi
     done
-    mypy "${arguments[@]}" -p ansible_collections.certfleet.tls.plugins.plugin_utils && mypy tests/run
+    mypy "${arguments[@]}" && mypy tests/run
 }
 
 check ruff ruff check

@@ -36,8 +36,7 @@ def build() -> Path:
     for old in BUILD.glob("*.tar.gz"):
         old.unlink()
     ansible("ansible-galaxy", "collection", "build", "--output-path", str(BUILD), cwd=ROOT, collections=BUILD)
-    (archive,) = BUILD.glob("*.tar.gz")
-    return archive
+    return next(BUILD.glob("*.tar.gz"))
 
 
 def complaints(archive: Path) -> list[str]:
