@@ -1,0 +1,69 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Write what deploy achieved into the CA's ledger, and pins where an operator gave them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.certfleet.tls.plugins.plugin_utils._ca_call import CACallError, call_ca, options_of
+from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
+    DEPLOY_VARIABLE,
+    ENROL_VARIABLE,
+    batch_variables,
+)
+
+
+class ActionModule(ActionBase):
+    """Gather the batch's outcomes and hand them to the ledger."""
+
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """See the module's documentation."""
+        super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        arguments = options_of(self, "directory", "outcomes", "pins")
+        if "outcomes" not in arguments and "pins" not in arguments:
+            arguments["outcomes"] = _batch_outcomes(task_vars)
+            arguments["pins"] = _batch_pins(task_vars)
+        empty: dict[str, Any] = {"changed": False, "recorded": 0, "pinned": 0, "message": ""}
+        if self._task.check_mode or not (arguments.get("outcomes") or arguments.get("pins")):
+            return empty
+        try:
+            answer = call_ca(self, "ca_record", arguments, task_vars)
+        except CACallError as exc:
+            if arguments.get("pins"):
+                return {**empty, "failed": True, "msg": f"Nothing was pinned: {exc}"}
+            return {**empty, "message": f"the outcomes are not in the ledger: {exc}"}
+        return {**empty, **{field: answer[field] for field in ("changed", "recorded", "pinned") if field in answer}}
+
+
+def _batch_pins(task_vars: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {field: str(pin[field]) for field in ("identity", "spki", "why")}
+        for _host, found in batch_variables(task_vars, ENROL_VARIABLE)
+        for pin in found.get(ENROL_VARIABLE, {}).get("pins") or ()
+    ]
+
+
+def _batch_outcomes(task_vars: dict[str, Any]) -> list[dict[str, Any]]:
+    outcomes = []
+    for _host, found in batch_variables(task_vars, DEPLOY_VARIABLE):
+        for entry in (found.get(DEPLOY_VARIABLE) or {}).get("certificates") or ():
+            identity, _slash, name = str(entry["id"]).partition("/")
+            outcomes.append(
+                {
+                    "id": entry["id"],
+                    "identity": identity,
+                    "name": name,
+                    "outcome": entry["outcome"],
+                    "reasons": [str(reason["code"]) for reason in entry.get("reasons") or ()],
+                    "fingerprint": (entry.get("after") or {}).get("fingerprint"),
+                    "said": str(entry.get("said") or ""),
+                }
+            )
+    return outcomes

@@ -1,0 +1,87 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Meet a device for the first time: show the key that it serves, and say whether the operator expects it.
+
+Nothing is sent to the device but a TLS handshake. The pin itself is written by ca_record.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.certfleet.tls.plugins.module_utils._probe.tls import look
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Known, Served
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import Leaf, parse_certificate
+from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import identity_of, read_ca
+
+_OPTIONS = {
+    "address": {"type": "str", "required": True},
+    "port": {"type": "int", "default": 443},
+    "server_name": {"type": "str"},
+    "authority": {"type": "str", "default": "fleet"},
+    "expected_spki": {"type": "list", "elements": "str", "default": []},
+    "accept": {"type": "bool", "default": False},
+    "ca": {"type": "dict"},
+}
+
+
+class ActionModule(ActionBase):
+    """Compare the served key with what the operator expects."""
+
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """See the module's documentation."""
+        super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        if self._task.delegate_to:
+            raise AnsibleActionFail("device_enrol looks at a device from the controller; it cannot be delegated.")
+        _validation, args = self.validate_argument_spec(_OPTIONS)
+        identity = identity_of(task_vars)
+        known = Known.from_ca_info(read_ca(task_vars, args), identity=identity, authority=args["authority"])
+        seen = look(args["address"], args["port"], server_name=args["server_name"] or args["address"], anchors=known.anchors)
+        where = f"{identity} at {args['address']} port {args['port']}"
+        if seen.leaf is None:
+            said = f"{where}: no TLS handshake: {seen.said}"
+            self._display.display(said)
+            return {"changed": False, "absent": True, "state": "absent", "said": said, "msg": said, "pins": []}
+        try:
+            leaf = parse_certificate(seen.leaf, where=where)
+        except X509Error as exc:
+            return {"failed": True, "msg": str(exc)}
+        state, said = _state(leaf, seen.trusted, known, args)
+        self._display.display(f"{where}: key {leaf.spki} ({'self-signed' if leaf.self_signed else leaf.issuer}): {said}")
+        pins = [{"identity": identity, "spki": leaf.spki, "why": said}] if state == "pin" else []
+        result = {"changed": bool(pins), "absent": False, "state": state, "spki": leaf.spki, "said": said, "pins": pins}
+        if state == "stranger":
+            result.update(failed=True, msg=f"{where}: {said}")
+        return result
+
+
+def _state(leaf: Leaf, trusted: bool, known: Known, args: dict[str, Any]) -> tuple[str, str]:
+    """(known | pin | stranger, a sentence)."""
+    if trusted:
+        return "known", "has a certificate of the fleet, nothing to pin"
+    if leaf.spki in known.pins:
+        return "known", "pinned already"
+    if known.recognises(Served(leaf, trusted)):
+        return "known", "serves a certificate that the ledger knows as its own"
+    expected = {str(value).replace(":", "").strip().lower() for value in args["expected_spki"]}
+    if leaf.spki in expected:
+        return "pin", "expected by the inventory, pinned"
+    if expected:
+        return "stranger", (
+            f"it serves the key {leaf.spki}, but tls_expected_spki expects {', '.join(sorted(expected))}. It was not pinned. "
+            "Find out who answers at this address before anything else."
+        )
+    if args["accept"]:
+        return "pin", "accepted by the operator of this run, pinned"
+    return "stranger", (
+        f"it serves the key {leaf.spki}, which nobody has confirmed. Compare it on site and put it into the inventory as "
+        "tls_expected_spki, or accept what answers now with -e tls_enrol_accept=true."
+    )

@@ -1,0 +1,63 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Print the table at the end of a run, and fail when an endpoint that answers is not proved."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import DEPLOY_VARIABLE, REQUEST_VARIABLE
+from ansible_collections.certfleet.tls.plugins.plugin_utils._report import as_text, row_of
+
+
+class ActionModule(ActionBase):
+    """Gather what the run did to each host and what the client saw."""
+
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """See the module's documentation."""
+        super().run(tmp, task_vars)
+        _validation, args = self.validate_argument_spec(
+            {
+                "endpoints": {"type": "list", "elements": "dict", "required": True},
+                "seen": {"type": "list", "elements": "dict", "required": True},
+                "client": {"type": "str", "required": True},
+                "absent_fails": {"type": "bool", "default": False},
+            }
+        )
+        hostvars = (task_vars or {})["hostvars"]
+        seen = {str(item["name"]): item for item in args["seen"]}
+        rows = []
+        for endpoint in args["endpoints"]:
+            variables = hostvars.raw_get(endpoint["host"])
+            rows.append(
+                row_of(
+                    endpoint,
+                    request=variables.get(REQUEST_VARIABLE),
+                    deploy=variables.get(DEPLOY_VARIABLE),
+                    seen=seen.get(str(endpoint["name"])),
+                    client=args["client"],
+                )
+            )
+        self._display.display(as_text(rows))
+        return _result(rows, absent_fails=args["absent_fails"], check_mode=self._task.check_mode)
+
+
+def _result(rows: list[Any], *, absent_fails: bool, check_mode: bool) -> dict[str, Any]:
+    by_state = {state: [row.endpoint for row in rows if row.state == state] for state in ("proved", "absent", "unproved")}
+    result: dict[str, Any] = {
+        "changed": False,
+        "rows": [asdict(row) for row in rows],
+        "total": len(rows),
+        **{state: names for state, names in by_state.items()},
+    }
+    bad = by_state["unproved"] + (by_state["absent"] if absent_fails else [])
+    if bad and not check_mode:
+        result["failed"] = True
+        result["msg"] = f"Not proved from the client's side: {', '.join(bad)}. The table above says why for each."
+    return result

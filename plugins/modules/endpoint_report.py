@@ -1,0 +1,78 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: endpoint_report
+short_description: Print what a run did to each endpoint, and whether a client accepts it
+version_added: 1.0.0
+description:
+  - Prints a table (endpoint, before, after, proof) and the line C(proved: n/N endpoints).
+  - Reads what the role M(certfleet.tls.tls_certificate#role) registered for each host in this run.
+  - Fails when an endpoint that could be reached is not proved. In check mode it only shows.
+options:
+  endpoints:
+    description: All endpoints there are to prove, as M(certfleet.tls.fleet_info) lists them.
+    type: list
+    elements: dict
+    required: true
+  seen:
+    description: What a client saw, as the RV(certfleet.tls.endpoint_info#module:endpoints) of M(certfleet.tls.endpoint_info).
+    type: list
+    elements: dict
+    required: true
+  client:
+    description: Inventory name of that client, for the table.
+    type: str
+    required: true
+  absent_fails:
+    description: Whether a host or device that could not be reached counts as a failure.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - certfleet.tls.attributes
+  - certfleet.tls.attributes.info_module
+  - certfleet.tls.attributes.controller_only
+author:
+  - certfleet contributors (@certfleet)
+"""
+
+EXAMPLES = r"""
+- name: Show what was proved
+  certfleet.tls.endpoint_report:
+    endpoints: "{{ fleet.endpoints }}"
+    seen: "{{ look.endpoints }}"
+    client: workstation-1
+  run_once: true
+"""
+
+RETURN = r"""
+rows:
+  description: One item for each endpoint.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{endpoint: "robot-1 198.19.1.11:443", before: "self-signed, until 2036-01-01", after: "installed (missing), until 2027-02-20",
+            proof: "client: chain, name and time right", state: proved}]
+total:
+  description: How many endpoints there are to prove.
+  returned: always
+  type: int
+proved:
+  description: Endpoints that a client accepts.
+  returned: always
+  type: list
+  elements: str
+absent:
+  description: Endpoints whose host or device could not be reached.
+  returned: always
+  type: list
+  elements: str
+unproved:
+  description: Endpoints that answer, and that a client does not accept.
+  returned: always
+  type: list
+  elements: str
+"""
