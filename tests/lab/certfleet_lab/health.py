@@ -1,0 +1,75 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a host of the lab is well, seen from this machine as Ansible and the plant's clients see it."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+
+from . import topology
+from .docker import docker
+from .waiting import side_by_side
+
+PATIENCE = 3.0
+
+
+def problem_of(host: topology.Host) -> str | None:
+    """What is wrong with a running host, or None."""
+    checks = [lambda: _inside(host), *(lambda a=address: _ssh(a) for address in (host.ipv4, host.ipv6))]
+    if host is topology.FLEET:
+        for address in (host.ipv4, host.ipv6):
+            checks += [lambda a=address: _tls(host.name, a), lambda a=address: _http(host.name, a)]
+    if host is topology.GATEWAY:
+        for device in topology.DEVICES:
+            for address in (device.ipv4, device.ipv6):
+                checks += [
+                    lambda n=device.name, a=address: _tls(n, a),
+                    lambda n=device.name, a=address: _http(n, a),
+                ]
+    problems = side_by_side(lambda check: check(), checks)
+    return next((problem for problem in problems if problem is not None), None)
+
+
+def _inside(host: topology.Host) -> str | None:
+    done = docker("exec", host.container, "lab-health", timeout=15, check=False)
+    if done.returncode == 0:
+        return None
+    said = (done.stdout or done.stderr).decode(errors="replace").strip()
+    return said or f"lab-health ended with status {done.returncode}"
+
+
+def _ssh(address: str) -> str | None:
+    try:
+        with socket.create_connection((address, 22), timeout=PATIENCE) as connection:
+            banner = connection.recv(16)
+    except OSError as exc:
+        return f"sshd on {address} does not answer: {exc}"
+    return None if banner.startswith(b"SSH-2.0-") else f"port 22 of {address} says {banner!r}, which is not SSH"
+
+
+def _tls(name: str, address: str) -> str | None:
+    """Any certificate will do: which one is served is what the collection is there for."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with socket.create_connection((address, 443), timeout=PATIENCE) as connection:
+            with context.wrap_socket(connection):
+                return None
+    except OSError as exc:
+        return f"{name} does not speak TLS on {address} port 443: {exc}"
+
+
+def _http(name: str, address: str) -> str | None:
+    connection = http.client.HTTPConnection(address, 80, timeout=PATIENCE)
+    try:
+        connection.request("GET", "/")
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as exc:
+        return f"{name} does not answer plain HTTP on {address} port 80: {exc}"
+    finally:
+        connection.close()
+    return f"{name} answers {status} to plain HTTP on {address}" if status >= 500 else None
