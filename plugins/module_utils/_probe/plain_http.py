@@ -1,0 +1,79 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a port does with plain HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import re
+import socket
+import time
+from typing import Any
+
+from .connection import endpoint_text, failure_of, open_connection, remaining, sentence_of
+
+_STATUS_LINE = re.compile(rb"HTTP/\d(?:\.\d)? (\d{3})")
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MOST = 65536
+
+
+def plain_http(address: str, port: int, *, timeout: float = 5.0) -> dict[str, Any]:
+    """Ask for C(/) without any login, and tell what comes back.
+
+    Answers port, answers (an HTTP answer came), status, location, https_redirect and said.
+    """
+    deadline = time.monotonic() + timeout
+    try:
+        with open_connection(address, port, deadline=deadline) as connection:
+            head = _ask(connection, address, port, deadline)
+    except OSError as exc:
+        return _answer(port, said=sentence_of(failure_of(exc), exc, address=address, port=port))
+    where = endpoint_text(address, port)
+    status_line = _STATUS_LINE.match(head)
+    if status_line is None:
+        return _answer(port, said=f"{where} accepts connections, but does not answer with HTTP.")
+    status, location = int(status_line.group(1)), _location(head)
+    redirect = status in _REDIRECTS and (location or "").lower().startswith("https://")
+    said = (
+        f"{where} sends plain HTTP on to {location}."
+        if redirect
+        else f"{where} answers plain HTTP with status {status}."
+    )
+    return _answer(port, status=status, location=location, https_redirect=redirect, said=said)
+
+
+def _ask(connection: socket.socket, address: str, port: int, deadline: float) -> bytes:
+    host = endpoint_text(address, port).rsplit(":", 1)[0] if port == 80 else endpoint_text(address, port)
+    connection.settimeout(remaining(deadline))
+    connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\nConnection: close\r\n\r\n".encode())
+    head = b""
+    while b"\r\n\r\n" not in head and len(head) < _MOST:
+        connection.settimeout(remaining(deadline))
+        more = connection.recv(4096)
+        if not more:
+            break
+        head += more
+    return head
+
+
+def _location(head: bytes) -> str | None:
+    fields = head.split(b"\r\n\r\n", 1)[0].split(b"\r\n", 1)[-1] + b"\r\n\r\n"
+    try:
+        return http.client.parse_headers(io.BytesIO(fields)).get("Location")
+    except http.client.HTTPException:
+        return None
+
+
+def _answer(
+    port: int, *, said: str, status: int | None = None, location: str | None = None, https_redirect: bool = False
+) -> dict[str, Any]:
+    return {
+        "port": port,
+        "answers": status is not None,
+        "status": status,
+        "location": location,
+        "https_redirect": https_redirect,
+        "said": said,
+    }
