@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+
 from ansible_collections.certfleet.tls.plugins.plugin_utils._ca_call import CACallError, ca_host, call_ca, options_of
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import batch_variables, identity_of
 
@@ -25,7 +26,8 @@ class ActionModule(ActionBase):
         arguments = options_of(self, "directory", "identities")
         if "identities" not in arguments:
             arguments["identities"] = [
-                identity_of({"inventory_hostname": host, **found}) for host, found in batch_variables(task_vars, "tls_identity")
+                identity_of({"inventory_hostname": host, **found})
+                for host, found in batch_variables(task_vars, "tls_identity")
             ]
         host = ca_host(self, task_vars)
         try:

@@ -9,10 +9,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+
 from ansible_collections.certfleet.tls.plugins.plugin_utils._ca_call import CACallError, ca_host, call_ca, options_of
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import REQUEST_VARIABLE, batch_variables
 
-_FIELDS = ("id", "identity", "name", "authority", "profile", "common_name", "names", "csr", "lifetime", "renew_before", "spki")
+_FIELDS = (
+    "id",
+    "identity",
+    "name",
+    "authority",
+    "profile",
+    "common_name",
+    "names",
+    "csr",
+    "lifetime",
+    "renew_before",
+    "spki",
+)
 
 
 class ActionModule(ActionBase):
@@ -27,7 +40,8 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         host = ca_host(self, task_vars)
         if self._task.args.get("requests") is not None:
-            requests, strangers = [dict(item) for item in self._task.args["requests"]], {}
+            requests = [dict(item) for item in self._task.args["requests"]]
+            strangers: dict[str, Any] = {}
         else:
             requests, strangers = _batch_requests(task_vars, host)
         result: dict[str, Any] = {"changed": False, "chains": {}, "certificates": strangers}

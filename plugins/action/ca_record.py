@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+
 from ansible_collections.certfleet.tls.plugins.plugin_utils._ca_call import CACallError, call_ca, options_of
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
     DEPLOY_VARIABLE,

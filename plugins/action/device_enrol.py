@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+
 from ansible_collections.certfleet.tls.plugins.module_utils._probe.tls import look
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Known, Served
@@ -44,7 +45,9 @@ class ActionModule(ActionBase):
         _validation, args = self.validate_argument_spec(_OPTIONS)
         identity = identity_of(task_vars)
         known = Known.from_ca_info(read_ca(task_vars, args), identity=identity, authority=args["authority"])
-        seen = look(args["address"], args["port"], server_name=args["server_name"] or args["address"], anchors=known.anchors)
+        seen = look(
+            args["address"], args["port"], server_name=args["server_name"] or args["address"], anchors=known.anchors
+        )
         where = f"{identity} at {args['address']} port {args['port']}"
         if seen.leaf is None:
             said = f"{where}: no TLS handshake: {seen.said}"
@@ -55,7 +58,9 @@ class ActionModule(ActionBase):
         except X509Error as exc:
             return {"failed": True, "msg": str(exc)}
         state, said = _state(leaf, seen.trusted, known, args)
-        self._display.display(f"{where}: key {leaf.spki} ({'self-signed' if leaf.self_signed else leaf.issuer}): {said}")
+        self._display.display(
+            f"{where}: key {leaf.spki} ({'self-signed' if leaf.self_signed else leaf.issuer}): {said}"
+        )
         pins = [{"identity": identity, "spki": leaf.spki, "why": said}] if state == "pin" else []
         result = {"changed": bool(pins), "absent": False, "state": state, "spki": leaf.spki, "said": said, "pins": pins}
         if state == "stranger":

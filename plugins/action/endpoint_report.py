@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import DEPLOY_VARIABLE, REQUEST_VARIABLE
 from ansible_collections.certfleet.tls.plugins.plugin_utils._report import as_text, row_of
 
@@ -49,12 +50,14 @@ class ActionModule(ActionBase):
 
 
 def _result(rows: list[Any], *, absent_fails: bool, check_mode: bool) -> dict[str, Any]:
-    by_state = {state: [row.endpoint for row in rows if row.state == state] for state in ("proved", "absent", "unproved")}
+    by_state = {
+        state: [row.endpoint for row in rows if row.state == state] for state in ("proved", "absent", "unproved")
+    }
     result: dict[str, Any] = {
         "changed": False,
         "rows": [asdict(row) for row in rows],
         "total": len(rows),
-        **{state: names for state, names in by_state.items()},
+        **by_state,
     }
     bad = by_state["unproved"] + (by_state["absent"] if absent_fails else [])
     if bad and not check_mode:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+
 from ansible_collections.certfleet.tls.plugins.plugin_utils._inventory import (
     HostVariables,
     InventoryError,

@@ -45,7 +45,9 @@ _value:
 def subject_alt_names(hosts: Iterable[str]) -> list[str]:
     """C(['robot-1', '2001:2::1']) becomes C(['DNS:robot-1', 'IP:2001:2::1'])."""
     if isinstance(hosts, (str, bytes)):
-        raise AnsibleFilterError(f"subject_alt_names takes a list of host names and addresses, not the text '{hosts!s}'.")
+        raise AnsibleFilterError(
+            f"subject_alt_names takes a list of host names and addresses, not the text '{hosts!s}'."
+        )
     return list(dict.fromkeys(_name(str(host).strip()) for host in hosts if str(host).strip()))
 
 

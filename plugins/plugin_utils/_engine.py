@@ -55,7 +55,9 @@ def read_requests(task_vars: Mapping[str, Any], args: Mapping[str, Any]) -> list
     if given is None:
         given = (task_vars.get(REQUEST_VARIABLE) or {}).get("certificates")
     if given is None:
-        raise EngineError("There is no result of a request step to work on. Run host_request or device_request before, or give 'certificates'.")
+        raise EngineError(
+            "There is no result of a request step to work on. Run host_request or device_request before, or give 'certificates'."
+        )
     return list(given)
 
 
@@ -113,7 +115,11 @@ def deploy_result(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     The task itself does not fail: the ledger records the outcome first, then the role fails the host.
     """
-    problems = [f"{entry['id']}: {entry['outcome']}: {entry.get('said') or 'no reason given'}" for entry in entries if entry["outcome"] in BAD_OUTCOMES]
+    problems = [
+        f"{entry['id']}: {entry['outcome']}: {entry.get('said') or 'no reason given'}"
+        for entry in entries
+        if entry["outcome"] in BAD_OUTCOMES
+    ]
     changed = any(entry["outcome"] in {"installed", "reloaded", "rolled_back", "kept", "removed"} for entry in entries)
     return {"certificates": list(entries), "problems": problems, "changed": changed}
 
@@ -134,7 +140,10 @@ def _diff(entry: Mapping[str, Any]) -> dict[str, str]:
     if entry["verdict"] == "issue":
         after["names"] = list(entry.get("names") or ())
         after["key"] = "a new one"
-    shown = {field: before.get(field) for field in ("subject", "issuer", "names", "key", "not_before", "not_after", "fingerprint")}
+    shown = {
+        field: before.get(field)
+        for field in ("subject", "issuer", "names", "key", "not_before", "not_after", "fingerprint")
+    }
     header = str(entry["id"])
     return {
         "before_header": header,

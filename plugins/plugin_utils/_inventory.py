@@ -80,10 +80,14 @@ def _product_endpoint(variables: HostVariables, host: str, product: str) -> Endp
 
 def _own_endpoint(host: str, number: int, item: Any) -> Endpoint:
     if not isinstance(item, Mapping) or not item.get("address") or set(item) - {"name", *_SETTINGS}:
-        raise InventoryError(f"{host}: tls_endpoints, item {number}: write address, and if need be name, port and server_name.")
+        raise InventoryError(
+            f"{host}: tls_endpoints, item {number}: write address, and if need be name, port and server_name."
+        )
     address = str(item["address"])
     name = str(item.get("name") or f"{host}-{number}")
-    return Endpoint(name, host, address, _port(item.get("port") or 443, host), str(item.get("server_name") or address), "own")
+    return Endpoint(
+        name, host, address, _port(item.get("port") or 443, host), str(item.get("server_name") or address), "own"
+    )
 
 
 def _port(value: Any, host: str) -> int:

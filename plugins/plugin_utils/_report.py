@@ -91,7 +91,11 @@ def _before(request: Mapping[str, Any] | None, entry: Mapping[str, Any] | None) 
 
 def _certificate(described: Mapping[str, Any] | None) -> str:
     if not described or not described.get("not_after"):
-        return f"no certificate ({_short(described.get('said'))})" if described and described.get("said") else "no certificate"
+        return (
+            f"no certificate ({_short(described.get('said'))})"
+            if described and described.get("said")
+            else "no certificate"
+        )
     issuer = "self-signed" if described.get("self_signed") else str(described.get("issuer") or "unknown issuer")
     return f"{issuer}, until {str(described['not_after'])[:10]}"
 

@@ -47,4 +47,6 @@ def open_sealed(token: str, *, context: str) -> dict[str, Any]:
 
 def _require() -> None:
     if not HAS_CRYPTOGRAPHY:
-        raise SealError("The Python library cryptography is missing on the controller. Install it where ansible-playbook runs.")
+        raise SealError(
+            "The Python library cryptography is missing on the controller. Install it where ansible-playbook runs."
+        )

@@ -42,7 +42,9 @@ def build_csr(key: Any, *, common_name: str | None, names: Sequence[str]) -> str
     return builder.sign(key, _digest(key)).public_bytes(serialization.Encoding.PEM).decode()
 
 
-def build_root(key: Any, *, common_name: str, organization: str | None, not_before: int, not_after: int) -> x509.Certificate:
+def build_root(
+    key: Any, *, common_name: str, organization: str | None, not_before: int, not_after: int
+) -> x509.Certificate:
     """A self-signed root; times are unix seconds."""
     name = _subject(common_name, organization)
     ski = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
@@ -89,8 +91,15 @@ def sign_leaf(
     not_after: int,
 ) -> x509.Certificate:
     """A leaf; names are normalised ones (see names.parse_names), times unix seconds."""
-    usages = [getattr(x509.oid.ExtendedKeyUsageOID, _OID_NAMES[usage]) for usage in PROFILES[check_profile(profile, where=str(common_name))]]
-    bits = ("digital_signature", "key_encipherment") if isinstance(public_key, rsa.RSAPublicKey) else ("digital_signature",)
+    usages = [
+        getattr(x509.oid.ExtendedKeyUsageOID, _OID_NAMES[usage])
+        for usage in PROFILES[check_profile(profile, where=str(common_name))]
+    ]
+    bits = (
+        ("digital_signature", "key_encipherment")
+        if isinstance(public_key, rsa.RSAPublicKey)
+        else ("digital_signature",)
+    )
     builder = (
         _builder(_subject(common_name), issuer.subject, public_key, serial, not_before, not_after)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from .build import PROFILES
 from .parse import Leaf, is_issued_by, iso, parse_bundle, parse_certificate
@@ -117,17 +117,27 @@ class _Case:
     now: int
 
 
-_Finding = tuple  # (verdict, Reason) - a finding of one check
+_Finding = tuple[str, Reason]  # (verdict, reason) of one check
 
 
-def renewal_due_at(leaf: Leaf, renew_before: int | None) -> int:
+class HasValidity(Protocol):
+    """A leaf, or what the ledger knows of one."""
+
+    @property
+    def not_before(self) -> int: ...
+
+    @property
+    def not_after(self) -> int: ...
+
+
+def renewal_due_at(leaf: HasValidity, renew_before: int | None) -> int:
     """Unix seconds from which on a leaf is due; by default when a third of its life is left."""
     return leaf.not_after - (renew_before or (leaf.not_after - leaf.not_before) // 3)
 
 
 def judge(spec: CertificateSpec, have: Have, known: Known, *, now: int) -> Judgement:
     """Compare desired, on disk and served. Pure: the clock is O(now), unix seconds."""
-    case = _Case(spec, have, known, _leaf_to_judge(spec, have, known), now)
+    case = _Case(spec, have, known, _leaf_to_judge(have, known), now)
     notes = () if known.available and known.issuing else (f"judged without the CA: {known.message}",)
     findings = list(_findings(_CHECKS[have.kind], case))
     if any(verdict == "refuse" for verdict, _reason in findings):
@@ -136,7 +146,11 @@ def judge(spec: CertificateSpec, have: Have, known: Known, *, now: int) -> Judge
     reasons = [reason for _verdict, reason in findings]
     if verdict == "issue" and _staged_fits(case):
         verdict = "install"
-        reasons.append(Reason("staged", "a pair that an earlier run could not bring into service is still staged: it is tried again"))
+        reasons.append(
+            Reason(
+                "staged", "a pair that an earlier run could not bring into service is still staged: it is tried again"
+            )
+        )
     return Judgement(verdict, tuple(reasons), notes)
 
 
@@ -147,7 +161,7 @@ def _findings(checks: tuple[Callable[[_Case], _Finding | None], ...], case: _Cas
             yield finding
 
 
-def _leaf_to_judge(spec: CertificateSpec, have: Have, known: Known) -> Leaf | None:
+def _leaf_to_judge(have: Have, known: Known) -> Leaf | None:
     """A device's leaf is judged only if the authority issued it; a built-in certificate counts as none at all."""
     if have.kind == "host":
         return have.leaf
@@ -187,7 +201,9 @@ def _missing(case: _Case) -> _Finding | None:
         return "issue", Reason("missing", "there is no certificate yet")
     served = case.have.served.leaf if case.have.served else None
     what = "self-signed" if served and served.self_signed else f"issued by {served.issuer}" if served else "none"
-    return "issue", Reason("missing", f"the certificate that is served is not from authority '{case.spec.authority}' ({what})")
+    return "issue", Reason(
+        "missing", f"the certificate that is served is not from authority '{case.spec.authority}' ({what})"
+    )
 
 
 def _unreadable(case: _Case) -> _Finding | None:
@@ -229,7 +245,9 @@ def _names_changed(case: _Case) -> _Finding | None:
 def _issuer_changed(case: _Case) -> _Finding | None:
     if case.leaf is None or case.known.issuing is None or is_issued_by(case.leaf, case.known.issuing):
         return None
-    return "issue", Reason("issuer_changed", f"issued by {case.leaf.issuer}, not by what authority '{case.spec.authority}' uses now")
+    return "issue", Reason(
+        "issuer_changed", f"issued by {case.leaf.issuer}, not by what authority '{case.spec.authority}' uses now"
+    )
 
 
 def _revoked(case: _Case) -> _Finding | None:
@@ -242,13 +260,18 @@ def _expiring(case: _Case) -> _Finding | None:
     if case.leaf is None or case.now < renewal_due_at(case.leaf, case.spec.renew_before):
         return None
     tense = "expired" if case.now > case.leaf.not_after else "expires"
-    return "issue", Reason("expiring", f"{tense} {iso(case.leaf.not_after)}, due for renewal since {iso(renewal_due_at(case.leaf, case.spec.renew_before))}")
+    return "issue", Reason(
+        "expiring",
+        f"{tense} {iso(case.leaf.not_after)}, due for renewal since {iso(renewal_due_at(case.leaf, case.spec.renew_before))}",
+    )
 
 
 def _chain_changed(case: _Case) -> _Finding | None:
     if case.leaf is None or not case.known.chain or case.have.chain == case.known.chain:
         return None
-    return "install", Reason("chain_changed", "the intermediate certificates beside the leaf are not those of the authority")
+    return "install", Reason(
+        "chain_changed", "the intermediate certificates beside the leaf are not those of the authority"
+    )
 
 
 def _mode_changed(case: _Case) -> _Finding | None:
@@ -272,11 +295,21 @@ def _not_served(case: _Case) -> _Finding | None:
     if served.leaf.fingerprint == case.leaf.fingerprint:
         return None
     return "reload", Reason(
-        "not_served", f"the files are right, but the service still serves another certificate (serial {served.leaf.serial})"
+        "not_served",
+        f"the files are right, but the service still serves another certificate (serial {served.leaf.serial})",
     )
 
 
-_LEAF_CHECKS = (_unreadable, _key_mismatch, _key_policy, _profile_changed, _names_changed, _issuer_changed, _revoked, _expiring)
+_LEAF_CHECKS = (
+    _unreadable,
+    _key_mismatch,
+    _key_policy,
+    _profile_changed,
+    _names_changed,
+    _issuer_changed,
+    _revoked,
+    _expiring,
+)
 _CHECKS: dict[str, tuple[Callable[[_Case], _Finding | None], ...]] = {
     "host": (_missing, *_LEAF_CHECKS, _chain_changed, _mode_changed, _unproved, _not_served),
     "device": (_untrusted, _missing, *_LEAF_CHECKS),

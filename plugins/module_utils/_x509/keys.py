@@ -47,10 +47,18 @@ def load_key(pem: str | bytes, passphrase: bytes | None = None, *, where: str = 
     try:
         return serialization.load_pem_private_key(data, passphrase)
     except TypeError as exc:
-        said = "is not encrypted, but a passphrase was given" if passphrase else "is encrypted, and no passphrase was given"
+        said = (
+            "is not encrypted, but a passphrase was given"
+            if passphrase
+            else "is encrypted, and no passphrase was given"
+        )
         raise X509Error(f"{where}: the private key {said}.") from exc
     except (ValueError, UnsupportedAlgorithm) as exc:
-        hint = "the passphrase is wrong, or the file is damaged" if passphrase else "it is no PEM private key that can be read"
+        hint = (
+            "the passphrase is wrong, or the file is damaged"
+            if passphrase
+            else "it is no PEM private key that can be read"
+        )
         raise X509Error(f"{where}: the private key cannot be loaded: {hint}.") from exc
 
 
@@ -65,5 +73,7 @@ def key_type_of(public_key: Any) -> str:
     if isinstance(public_key, rsa.RSAPublicKey):
         return f"rsa-{public_key.key_size}"
     if isinstance(public_key, ec.EllipticCurvePublicKey):
-        return {"secp256r1": "ec-p256", "secp384r1": "ec-p384"}.get(public_key.curve.name, f"ec-{public_key.curve.name}")
+        return {"secp256r1": "ec-p256", "secp384r1": "ec-p384"}.get(
+            public_key.curve.name, f"ec-{public_key.curve.name}"
+        )
     return type(public_key).__name__.lstrip("_").replace("PublicKey", "").lower()

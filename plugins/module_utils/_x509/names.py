@@ -21,7 +21,7 @@ def parse_names(values: Iterable[str], *, where: str) -> tuple[str, ...]:
     Raises X509Error naming O(where) for anything that is neither a DNS name nor an IP address.
     """
     if isinstance(values, (str, bytes)):
-        raise X509Error(f"{where}: subject_alt_names is a text, not a list. Write [\"{values!s}\"].")
+        raise X509Error(f'{where}: subject_alt_names is a text, not a list. Write ["{values!s}"].')
     return tuple(sorted({_parse_name(str(value), where=where) for value in values}, key=_order))
 
 
@@ -59,7 +59,9 @@ def _dns(text: str, *, value: str, where: str) -> str:
             "dots (punycode for other scripts); a wildcard is the whole first label of at least three."
         )
     if all(label.isdigit() for label in labels):
-        raise X509Error(f"{where}: the name '{value}' looks like an address. Write IP:{text} if that is what clients connect to.")
+        raise X509Error(
+            f"{where}: the name '{value}' looks like an address. Write IP:{text} if that is what clients connect to."
+        )
     return name
 
 

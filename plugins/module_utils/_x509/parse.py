@@ -148,7 +148,11 @@ def is_issued_by(leaf: Leaf, issuer: Leaf) -> bool:
 
 def verify_signature(key: Any, certificate: x509.Certificate) -> None:
     """Raise InvalidSignature unless the key signed the certificate (PKCS#1 v1.5, ECDSA or EdDSA)."""
-    signature, signed, algorithm = certificate.signature, certificate.tbs_certificate_bytes, certificate.signature_hash_algorithm
+    signature, signed, algorithm = (
+        certificate.signature,
+        certificate.tbs_certificate_bytes,
+        certificate.signature_hash_algorithm,
+    )
     if isinstance(key, rsa.RSAPublicKey) and algorithm is not None:
         key.verify(signature, signed, padding.PKCS1v15(), algorithm)
     elif isinstance(key, ec.EllipticCurvePublicKey) and algorithm is not None:

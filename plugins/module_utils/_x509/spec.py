@@ -74,13 +74,17 @@ class CertificateSpec:
         where = f"{where}, certificate '{name}'"
         identity = str(data.get("identity") or identity)
         if not _IDENTITY.match(identity):
-            raise X509Error(f"{where}: the identity '{identity}' holds a slash, white space or control characters. Set tls_identity.")
+            raise X509Error(
+                f"{where}: the identity '{identity}' holds a slash, white space or control characters. Set tls_identity."
+            )
         if (data.get("where") is None) == (data.get("api") is None):
             raise X509Error(f"{where}: give either 'where' (files of a host) or 'api' (a device's REST interface).")
         names = parse_names(data.get("subject_alt_names") or (), where=where)
         profile = check_profile(str(data.get("profile") or "server"), where=where)
         if not names and profile != "client" and not data.get("pair"):
-            raise X509Error(f"{where}: a server needs subject_alt_names, the names and addresses that clients connect to.")
+            raise X509Error(
+                f"{where}: a server needs subject_alt_names, the names and addresses that clients connect to."
+            )
         lifetime = parse_duration(data.get("lifetime") or DEFAULT_LIFETIME, where=f"{where}, lifetime")
         return cls(
             identity=identity,
@@ -110,7 +114,9 @@ def _known_fields(data: Mapping[str, Any], *, where: str) -> None:
 def _plain(value: Any, field: str, *, where: str) -> str:
     text = str(value or "")
     if not _PLAIN.match(text):
-        raise X509Error(f"{where}: {field} '{text}' is empty or has other characters than letters, digits, dot, dash, underscore.")
+        raise X509Error(
+            f"{where}: {field} '{text}' is empty or has other characters than letters, digits, dot, dash, underscore."
+        )
     return text
 
 
@@ -119,7 +125,9 @@ def _common_name(value: Any, *, where: str) -> str | None:
         return None
     text = str(value)
     if len(text) > 64 or any(ord(character) < 32 or character in ',"\\+<>;=\x7f' for character in text):
-        raise X509Error(f"{where}: the common_name is longer than 64 or has a comma, quote or control character. Shorten it.")
+        raise X509Error(
+            f"{where}: the common_name is longer than 64 or has a comma, quote or control character. Shorten it."
+        )
     return text
 
 

@@ -1,0 +1,33 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Spans of time as users write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.duration import parse_duration
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90d", 7776000),
+        ("12h30m", 45000),
+        ("1 d 1 s", 86401),
+        (3600, 3600),
+        ("3600", 3600),
+        ("10y", 315360000),
+        ("2W", 1209600),
+    ],
+)
+def test_spans(text: str, seconds: int) -> None:
+    assert parse_duration(text, where="x") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "d", "-1d", "0", "0d", "90 days", "1.5h", "9d!", None])
+def test_what_is_no_span_is_said_with_its_place(text: str) -> None:
+    with pytest.raises(X509Error, match=r"robot-1, lifetime: "):
+        parse_duration(text, where="robot-1, lifetime")

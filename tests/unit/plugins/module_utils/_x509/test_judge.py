@@ -1,0 +1,213 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The verdict: one table row for each reason, and properties over time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import (
+    Have,
+    Judgement,
+    Known,
+    Served,
+    Staged,
+    judge,
+    renewal_due_at,
+)
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key, spki_of
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import Leaf, to_leaf
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.spec import CertificateSpec
+
+from .authority import DAY, NOW, Authority
+
+FLEET = Authority()
+STRANGER = Authority("stranger")
+KEY = new_key("ec-p256")
+LEAF = FLEET.leaf(key=KEY)
+BUILT_IN = to_leaf(STRANGER.root)
+KNOWN = Known(True, issuing=FLEET.issuing_leaf, chain=(FLEET.issuing_leaf.fingerprint,))
+WHERE = {"certificate": "/c", "key": "/k"}
+
+
+def spec(**changes: Any) -> CertificateSpec:
+    wanted = {
+        "name": "https",
+        "subject_alt_names": ["DNS:robot-1"],
+        "common_name": "robot-1",
+        "key": {"type": "ec-p256"},
+    }
+    target = {} if "api" in changes else {"where": WHERE}
+    return CertificateSpec.from_dict({**wanted, **target, **changes}, identity="robot-1", where="robot-1")
+
+
+def host(leaf: Leaf | None = LEAF, **changes: Any) -> Have:
+    usual: dict[str, Any] = {
+        "leaf": leaf,
+        "key_spki": leaf.spki if leaf else None,
+        "chain": KNOWN.chain,
+        "served": Served(leaf, trusted=True),
+    }
+    return Have("host", **{**usual, **changes})
+
+
+def device(leaf: Leaf | None, *, trusted: bool, said: str = "") -> Have:
+    return Have("device", served=Served(leaf, trusted, said))
+
+
+def codes(judgement: Judgement) -> list[str]:
+    return [reason.code for reason in judgement.reasons]
+
+
+HOST_CASES = [
+    ("all is right", host(), KNOWN, spec(), "none", []),
+    ("nothing there", host(None, served=None), KNOWN, spec(), "issue", ["missing"]),
+    (
+        "certificate damaged",
+        host(None, leaf_error="/c: no certificate", served=None),
+        KNOWN,
+        spec(),
+        "issue",
+        ["unreadable"],
+    ),
+    ("key gone", host(key_spki=None), KNOWN, spec(), "issue", ["missing"]),
+    ("key unreadable", host(key_spki=None, key_error="/k: encrypted"), KNOWN, spec(), "issue", ["unreadable"]),
+    ("another key", host(key_spki="00" * 32), KNOWN, spec(), "issue", ["key_mismatch"]),
+    ("key type changed", host(), KNOWN, spec(key={"type": "rsa-2048"}), "issue", ["key_policy"]),
+    ("profile changed", host(), KNOWN, spec(profile="server_client"), "issue", ["profile_changed"]),
+    ("name added", host(), KNOWN, spec(subject_alt_names=["DNS:robot-1", "IP:::1"]), "issue", ["names_changed"]),
+    ("common name changed", host(), KNOWN, spec(common_name="other"), "issue", ["names_changed"]),
+    ("another CA's", host(STRANGER.leaf(key=KEY)), KNOWN, spec(), "issue", ["issuer_changed"]),
+    ("revoked", host(), replace(KNOWN, leaves={LEAF.fingerprint: "revoked"}), spec(), "issue", ["revoked"]),
+    ("chain missing", host(chain=()), KNOWN, spec(), "install", ["chain_changed"]),
+    ("modes", host(deviations=("/k has mode 0644, should be 0600",)), KNOWN, spec(), "install", ["mode_changed"]),
+    ("crashed run", host(unfinished=True), KNOWN, spec(), "install", ["unproved"]),
+    ("stale daemon", host(served=Served(BUILT_IN, False)), KNOWN, spec(), "reload", ["not_served"]),
+    ("daemon down", host(served=Served(None, False, "refused")), KNOWN, spec(), "reload", ["not_served"]),
+    (
+        "stale and modes: the worse wins",
+        host(served=Served(BUILT_IN, False), deviations=("m",)),
+        KNOWN,
+        spec(),
+        "install",
+        ["mode_changed", "not_served"],
+    ),
+]
+PINNED = replace(KNOWN, pins=frozenset({BUILT_IN.spki}))
+OWN = replace(KNOWN, leaves={LEAF.fingerprint: "issued"})
+ROBOT = spec(api={"name": "mir"})
+DEVICE_CASES = [
+    ("validated", device(LEAF, trusted=True), KNOWN, ROBOT, "none", []),
+    ("stranger", device(BUILT_IN, trusted=False), KNOWN, ROBOT, "refuse", ["untrusted"]),
+    ("pinned built-in", device(BUILT_IN, trusted=False), PINNED, ROBOT, "issue", ["missing"]),
+    ("own leaf, not validating", device(LEAF, trusted=False), OWN, ROBOT, "none", []),
+    (
+        "own leaf, name changed",
+        device(LEAF, trusted=False),
+        OWN,
+        spec(api={"name": "mir"}, subject_alt_names=["DNS:r"]),
+        "issue",
+        ["names_changed"],
+    ),
+    (
+        "own leaf, revoked",
+        device(LEAF, trusted=False),
+        replace(KNOWN, leaves={LEAF.fingerprint: "revoked"}),
+        ROBOT,
+        "refuse",
+        ["untrusted"],
+    ),
+    (
+        "validates though revoked",
+        device(LEAF, trusted=True),
+        replace(KNOWN, leaves={LEAF.fingerprint: "revoked"}),
+        ROBOT,
+        "issue",
+        ["revoked"],
+    ),
+    ("no certificate at all", device(None, trusted=False, said="reset"), KNOWN, ROBOT, "refuse", ["untrusted"]),
+    ("widened chain waits", Have("device", served=Served(LEAF, True), chain=()), KNOWN, ROBOT, "none", []),
+    (
+        "without a CA a built-in one is due, not refused",
+        device(BUILT_IN, trusted=False),
+        Known(False, "down"),
+        ROBOT,
+        "issue",
+        ["missing"],
+    ),
+    ("without a CA a leaf is judged as it is", device(LEAF, trusted=False), Known(False, "down"), ROBOT, "none", []),
+]
+
+
+@pytest.mark.parametrize(("title", "have", "known", "wanted", "verdict", "reasons"), HOST_CASES + DEVICE_CASES)
+def test_each_reason(
+    title: str, have: Have, known: Known, wanted: CertificateSpec, verdict: str, reasons: list[str]
+) -> None:
+    judgement = judge(wanted, have, known, now=NOW + DAY)
+    assert (judgement.verdict, codes(judgement)) == (verdict, reasons), title
+    assert all(reason.message for reason in judgement.reasons)
+
+
+def test_a_refusal_names_the_key_and_the_next_step() -> None:
+    message = judge(ROBOT, device(BUILT_IN, trusted=False, said="self-signed"), KNOWN, now=NOW).reasons[0].message
+    assert BUILT_IN.spki in message
+    assert "enrol.yml" in message
+
+
+def test_a_staged_pair_that_fits_is_tried_before_a_new_one_is_issued() -> None:
+    next_key = new_key("ec-p256")
+    fresh = FLEET.leaf(key=next_key, not_before=NOW + 60 * DAY, not_after=NOW + 150 * DAY)
+    staged = Staged(spki_of(next_key.public_key()), fresh)
+    judgement = judge(spec(), host(staged=staged), KNOWN, now=NOW + 80 * DAY)
+    assert (judgement.verdict, codes(judgement)) == ("install", ["expiring", "staged"])
+    foreign = Staged(staged.spki, STRANGER.leaf(key=next_key, not_before=NOW + 60 * DAY, not_after=NOW + 150 * DAY))
+    assert judge(spec(), host(staged=foreign), KNOWN, now=NOW + 80 * DAY).verdict == "issue"
+    assert judge(spec(), host(staged=Staged("00" * 32, fresh)), KNOWN, now=NOW + 80 * DAY).verdict == "issue"
+    assert judge(spec(), host(staged=staged), KNOWN, now=NOW + DAY).verdict == "none"
+
+
+def test_what_the_ca_could_not_tell_is_said() -> None:
+    assert judge(spec(), host(), Known(False, "CA down"), now=NOW).notes == ("judged without the CA: CA down",)
+    assert judge(spec(), host(), KNOWN, now=NOW).notes == ()
+
+
+@given(
+    st.integers(min_value=1, max_value=3650), st.integers(min_value=0, max_value=2 * 3650 * DAY), st.floats(0.01, 0.99)
+)
+def test_due_exactly_from_the_renewal_point_on(days: int, age: int, share: float) -> None:
+    lifetime = days * DAY
+    renew_before = max(1, int(lifetime * share))
+    leaf = replace(LEAF, not_before=NOW, not_after=NOW + lifetime)
+    wanted = replace(spec(), lifetime=lifetime, renew_before=renew_before)
+    judgement = judge(wanted, host(leaf, served=None), KNOWN, now=NOW + age)
+    assert codes(judgement) == (["expiring"] if age >= lifetime - renew_before else [])
+
+
+@given(st.integers(min_value=3, max_value=10**9))
+def test_by_default_the_last_third_of_the_life_is_the_window(lifetime: int) -> None:
+    leaf = replace(LEAF, not_before=NOW, not_after=NOW + lifetime)
+    assert abs(renewal_due_at(leaf, None) - (NOW + lifetime * 2 / 3)) <= 1
+
+
+def test_ca_info_is_picked_apart_by_identity() -> None:
+    ca = {
+        "available": True,
+        "authorities": {"fleet": {"anchors": "ROOT", "chain": FLEET.issuing_leaf.pem}},
+        "identities": {
+            "robot-1": {"pins": ["aa"], "leaves": [{"fingerprint": "bb", "state": "issued"}]},
+            "robot-2": {"pins": ["cc"], "leaves": []},
+        },
+    }
+    known = Known.from_ca_info(ca, identity="robot-1", authority="fleet")
+    assert (known.pins, known.leaves, known.anchors) == (frozenset({"aa"}), {"bb": "issued"}, "ROOT")
+    assert known.chain == (FLEET.issuing_leaf.fingerprint,)
+    other = Known.from_ca_info(ca, identity="robot-3", authority="clients")
+    assert (other.available, other.issuing, other.pins) == (True, None, frozenset())
+    assert "no authority 'clients'" in other.message
+    assert not Known.from_ca_info(None, identity="x", authority="fleet").available

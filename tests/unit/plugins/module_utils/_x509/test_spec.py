@@ -1,0 +1,67 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A user's description of a certificate: what is filled in, and what is refused with which words."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.spec import CertificateSpec
+
+GOOD: dict[str, Any] = {
+    "name": "https",
+    "subject_alt_names": ["DNS:robot-1"],
+    "where": {"certificate": "/c", "key": "/k"},
+}
+
+
+def spec(**changes: Any) -> CertificateSpec:
+    return CertificateSpec.from_dict({**GOOD, **changes}, identity="robot-1", where="robot-1")
+
+
+def test_what_is_left_out_is_filled_in() -> None:
+    made = spec()
+    assert (made.id, made.authority, made.profile) == ("robot-1/https", "fleet", "server")
+    assert (made.key_type, made.lifetime, made.renew_before, made.on_failure) == ("ec-p256", 7776000, None, "keep")
+
+
+def test_a_device_gets_rsa_unless_told_otherwise() -> None:
+    assert spec(where=None, api={"name": "mir"}).key_type == "rsa-2048"
+    assert spec(where=None, api={"name": "mir"}, key={"type": "rsa-3072"}).key_type == "rsa-3072"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": ""}, "name '' is empty"),
+        ({"name": "../x"}, "other characters"),
+        ({"subject_alt_names": []}, "needs subject_alt_names"),
+        ({"subject_alt_names": ["robot-1"]}, "neither DNS nor IP"),
+        ({"api": {"name": "mir"}}, "either 'where'"),
+        ({"where": None}, "either 'where'"),
+        ({"profile": "servr"}, "no profile 'servr'"),
+        ({"key": {"type": "rsa-1024"}}, "no key type 'rsa-1024'"),
+        ({"key": "rsa"}, "key: {type: ec-p256}"),
+        ({"lifetime": "ever"}, "no span of time"),
+        ({"lifetime": "1d", "renew_before": "1d"}, "every run would issue anew"),
+        ({"common_name": "a,b"}, "comma"),
+        ({"common_name": "x" * 65}, "longer than 64"),
+        ({"on_failure": "panic"}, "keep, remove"),
+        ({"subject_alt_name": ["DNS:a"]}, "no such field: subject_alt_name"),
+        ({"identity": "a/b"}, "slash"),
+    ],
+)
+def test_errors_name_the_host_and_the_way_out(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(X509Error) as caught:
+        spec(**changes)
+    assert said in str(caught.value)
+    assert str(caught.value).startswith("robot-1")
+
+
+def test_something_else_than_a_dictionary_is_refused() -> None:
+    with pytest.raises(X509Error, match="this is a str"):
+        CertificateSpec.from_dict(cast("Any", "https"), identity="robot-1", where="robot-1")
