@@ -57,6 +57,10 @@ test-full: venv ## the same, plus what takes long
 lint: venv ## ruff, mypy, ansible-lint (production), antsibull-changelog
 	@tests/run/lint.sh
 
+.PHONY: format
+format: venv ## puts Python files into the form that lint wants
+	@.venv/bin/ruff check --quiet --select I --fix && .venv/bin/ruff format
+
 .PHONY: sanity
 sanity: venv ## ansible-test sanity, all of it
 	@$(PYTHON) tests/run/sanity.py

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # lint.sh: every linter over everything; all of them run, then it fails if one found something.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 export PATH="$PWD/.venv/bin:$PATH"
 
 failed=()
@@ -23,7 +23,8 @@ types() {
     mypy "${arguments[@]}" && mypy tests/run
 }
 
-check ruff ruff check
+check ruff ruff check --output-format concise
+check 'the form (make format)' ruff format --check --quiet
 check mypy types
 check ansible-lint ansible-lint --nocolor
 check changelog antsibull-changelog lint

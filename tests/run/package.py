@@ -13,11 +13,9 @@ from tree import ROOT
 
 BIN = Path(sys.executable).parent
 BUILD = ROOT / ".cache/build"
-# All that may be at the top of the archive: what is needed at run time, what is to be read, and galaxy's own files.
-SHIPPED = frozenset(
-    "CHANGELOG.rst FILES.json LICENSE MANIFEST.json README.md changelogs docs extensions meta playbooks plugins roles".split()
-)
-NEEDED = frozenset("LICENSE MANIFEST.json README.md meta playbooks plugins roles".split())
+# What is needed at run time or to be read, and galaxy's own files: nothing else may be at the top of the archive.
+NEEDED = frozenset({"LICENSE", "MANIFEST.json", "README.md", "meta", "playbooks", "plugins", "roles"})
+SHIPPED = NEEDED | {"CHANGELOG.rst", "FILES.json", "changelogs", "docs", "extensions"}
 
 
 def ansible(*command: str, cwd: Path, collections: Path) -> None:
@@ -46,7 +44,8 @@ def complaints(archive: Path) -> list[str]:
     top = {name.split("/")[0] for name in names}
     found = [f"{name} should not be in the archive (galaxy.yml, build_ignore)" for name in sorted(top - SHIPPED)]
     found += [f"{name} is missing from the archive" for name in sorted(NEEDED - top)]
-    found += [f"{name} should not be in the archive" for name in names if "__pycache__" in name or name.endswith(".key")]
+    strays = [name for name in names if "__pycache__" in name or name.endswith((".key", ".pyc"))]
+    found += [f"{name} should not be in the archive" for name in strays]
     return found
 
 

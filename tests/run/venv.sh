@@ -32,7 +32,7 @@ install_ensurepip() {
     fi
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
-    apt-get install -y -qq --no-install-recommends "$package" </dev/null
+    apt-get install -y -qq -o DPkg::Lock::Timeout=300 --no-install-recommends "$package" </dev/null
 }
 
 mkdir -p .cache
