@@ -1,0 +1,343 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ledger: one SQLite file that knows every certificate before it is signed.
+
+Times are unix seconds and always given by the caller. Each method that writes is one transaction, on disk when it returns.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from .durable import ASIDE, PRIVATE_FILE, explained, sync_folder
+from .errors import CAError
+from .schema import STEPS
+
+BUSY_TIMEOUT = 30.0
+# How many of the newest leaves of a certificate ca_info tells of, besides the one in service and the revoked ones.
+NEWEST = 3
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One certificate of the ledger; until it is signed C(fingerprint) and C(pem) are None. C(id) 0: not in it yet."""
+
+    serial: str
+    authority: str
+    issuer: str
+    identity: str
+    name: str
+    profile: str
+    common_name: str | None
+    names: tuple[str, ...]
+    spki: str
+    not_before: int
+    not_after: int
+    fingerprint: str | None = None
+    pem: str | None = None
+    state: str = "reserved"
+    why: tuple[str, ...] = ()
+    id: int = field(default=0, compare=False)
+
+
+class Signed(NamedTuple):
+    """What a signature adds to a reserved entry."""
+
+    serial: str
+    fingerprint: str
+    pem: str
+
+
+class Outcome(NamedTuple):
+    """How a deploy ended."""
+
+    identity: str
+    name: str
+    outcome: str
+    reasons: tuple[str, ...]
+    fingerprint: str | None
+    said: str
+
+
+class Pin(NamedTuple):
+    """A key that an identity may be recognised by."""
+
+    identity: str
+    spki: str
+    why: str
+
+
+_COLUMNS = (
+    "id, serial, authority, issuer, identity, name, profile, common_name, names, spki, not_before, not_after, fingerprint, pem, state, why"
+)
+
+
+class Ledger:
+    """An open ledger. Use it in a C(with) statement; writers hold the lock of lock.py as well."""
+
+    def __init__(self, connection: sqlite3.Connection, path: str) -> None:
+        self._connection = connection
+        self._path = path
+
+    @classmethod
+    def create(cls, path: str) -> None:
+        """Make an empty ledger, whole or not at all. One that is there already is an error."""
+        aside = os.path.join(os.path.dirname(path), f"{ASIDE}{os.path.basename(path)}")
+        with explained("make", path):
+            with suppress(FileNotFoundError):
+                os.unlink(aside)
+            os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE))
+        with cls(_connect(aside, busy_timeout=0), aside) as ledger:
+            ledger._migrate()
+        with explained("make", path):
+            os.link(aside, path)
+            os.unlink(aside)
+            sync_folder(os.path.dirname(path))
+
+    @classmethod
+    def open(cls, path: str, *, busy_timeout: float = BUSY_TIMEOUT) -> Ledger:
+        """Open the ledger, and bring an older one to this version. Raises CAError when it is missing, newer or damaged."""
+        if not os.path.isfile(path):
+            raise CAError(
+                f"The ledger is not there: {path} does not exist, but there are authorities that it must know. Nothing was made "
+                "anew: without it revocations and serials would be forgotten. Restore it from your backup, then run again.",
+                code="ledger_missing",
+            )
+        ledger = cls(_connect(path, busy_timeout=busy_timeout), path)
+        try:
+            ledger._prepare()
+        except BaseException:
+            ledger._connection.close()
+            raise
+        return ledger
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._connection.close()
+
+    def find_issued(self, *, identity: str, name: str, spki: str) -> list[Entry]:
+        """The certificates for this key that are in force, newest first."""
+        rows = self._run(
+            f"SELECT {_COLUMNS} FROM certificates WHERE spki = ? AND identity = ? AND name = ? AND state = 'issued' ORDER BY id DESC",
+            (spki, identity, name),
+        )
+        return [_to_entry(row) for row in rows]
+
+    def find_fingerprint(self, fingerprint: str) -> Entry | None:
+        """The certificate with this fingerprint, whatever its state."""
+        rows = self._run(f"SELECT {_COLUMNS} FROM certificates WHERE fingerprint = ?", (fingerprint,))
+        return _to_entry(rows[0]) if rows else None
+
+    def knows_authority(self, authority: str) -> bool:
+        """Whether this authority has been in force (a creation that was cut short does not count)."""
+        return bool(
+            self._run(
+                "SELECT 1 FROM certificates WHERE identity = '' AND name IN ('root', 'issuing') AND authority = ? AND state != 'reserved' LIMIT 1",
+                (authority,),
+            )
+        )
+
+    def reserve(self, entries: Sequence[Entry], *, now: int) -> None:
+        """Write the serials down before anything is signed. Entries whose time is over are marked on the way."""
+        with self._transaction():
+            self._run("UPDATE certificates SET state = 'expired' WHERE state IN ('issued', 'superseded') AND not_after < ?", (now,))
+            self._run_many(
+                "INSERT INTO certificates (serial, authority, issuer, identity, name, profile, common_name, names, spki, not_before,"
+                " not_after, fingerprint, pem, state, reserved_at, why) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'reserved', ?, ?)",
+                (_to_row(entry) + (now, " ".join(entry.why)) for entry in entries),
+            )
+
+    def store(self, signed: Iterable[Signed], *, now: int) -> None:
+        """What was signed under the reserved serials; from here on it may leave the CA host."""
+        with self._transaction():
+            self._run_many(
+                "UPDATE certificates SET fingerprint = ?, pem = ?, state = 'issued', issued_at = ? WHERE serial = ? AND state = 'reserved'",
+                ((item.fingerprint, item.pem, now, item.serial) for item in signed),
+            )
+
+    def pins_of(self, identities: Iterable[str]) -> dict[str, list[str]]:
+        """The pinned keys (SPKI) of those identities that have any."""
+        found = {}
+        for identity in identities:
+            rows = self._run("SELECT spki FROM pins WHERE identity = ? ORDER BY pinned_at, spki", (identity,))
+            if rows:
+                found[identity] = [row[0] for row in rows]
+        return found
+
+    def leaves_of(self, identities: Iterable[str], *, now: int, newest: int = NEWEST) -> dict[str, list[Entry]]:
+        """What a verdict needs to know of these identities' leaves, newest first; identities without any are left out.
+
+        That is for each certificate the newest few, the one brought into service last, and all revoked ones.
+        """
+        found = {}
+        for identity in identities:
+            ids = _worth_telling(
+                self._run("SELECT name, id, state, installed_at FROM certificates WHERE identity = ? AND state != 'reserved'", (identity,)),
+                newest=newest,
+            )
+            if ids:
+                found[identity] = [self._entry(number, now=now) for number in ids]
+        return found
+
+    def record(self, outcomes: Iterable[Outcome], pins: Iterable[Pin], *, now: int) -> int:
+        """Write down how deploys ended and which keys are pinned; returns how many pins are new.
+
+        What was brought into service supersedes the older leaves of the same certificate.
+        """
+        with self._transaction():
+            for item in outcomes:
+                self._run(
+                    "INSERT INTO outcomes (at, identity, name, outcome, reasons, fingerprint, said) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (now, item.identity, item.name, item.outcome, " ".join(item.reasons), item.fingerprint, item.said),
+                )
+                if item.outcome in ("installed", "reloaded") and item.fingerprint:
+                    self._put_into_service(item, now=now)
+            before = self._connection.total_changes
+            self._run_many(
+                "INSERT OR IGNORE INTO pins (identity, spki, pinned_at, why) VALUES (?, ?, ?, ?)",
+                ((pin.identity, pin.spki, now, pin.why) for pin in pins),
+            )
+            return self._connection.total_changes - before
+
+    def _entry(self, number: int, *, now: int) -> Entry:
+        return _to_entry(self._run(f"SELECT {_COLUMNS} FROM certificates WHERE id = ?", (number,))[0], now=now)
+
+    def _put_into_service(self, item: Outcome, *, now: int) -> None:
+        entry = self.find_fingerprint(str(item.fingerprint))
+        if entry is None or (entry.identity, entry.name) != (item.identity, item.name):
+            return
+        self._run("UPDATE certificates SET installed_at = ? WHERE id = ?", (now, entry.id))
+        self._run(
+            "UPDATE certificates SET state = 'superseded' WHERE identity = ? AND name = ? AND state = 'issued' AND id < ?",
+            (item.identity, item.name, entry.id),
+        )
+
+    def _prepare(self) -> None:
+        version = self._version()
+        if version is None:
+            raise CAError(
+                f"{self._path} is no ledger of certfleet: it holds no version. Nothing was changed. Restore the ledger from your "
+                "backup, or check the option 'directory'.",
+                code="ledger",
+            )
+        if version > len(STEPS):
+            raise CAError(
+                f"The ledger {self._path} was written by a newer certfleet (its version is {version}, this one reads up to "
+                f"{len(STEPS)}). Nothing was changed. Use at least that release of the collection certfleet.tls.",
+                code="ledger_newer",
+            )
+        # Readers never wait for writers; a commit is on disk when it returns.
+        self._run("PRAGMA journal_mode = WAL")
+        self._run("PRAGMA synchronous = FULL")
+        if version != len(STEPS):
+            self._migrate()
+
+    def _migrate(self) -> None:
+        with self._transaction():
+            # Looked at again: another process may have been faster.
+            for step in range(self._version() or 0, len(STEPS)):
+                for statement in STEPS[step]:
+                    self._run(statement)
+                self._run("UPDATE schema_version SET version = ?", (step + 1,))
+
+    def _version(self) -> int | None:
+        if not self._run("SELECT 1 FROM sqlite_master WHERE name = 'schema_version'"):
+            return None
+        return int(self._run("SELECT version FROM schema_version")[0][0])
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._run("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._run("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._run("ROLLBACK")
+            raise
+
+    def _run(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with _explained_sql(self._path):
+            return self._connection.execute(sql, values).fetchall()
+
+    def _run_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        with _explained_sql(self._path):
+            self._connection.executemany(sql, rows)
+
+
+def _connect(path: str, *, busy_timeout: float) -> sqlite3.Connection:
+    with _explained_sql(path):
+        return sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=busy_timeout, isolation_level=None)
+
+
+def _worth_telling(rows: Iterable[tuple[str, int, str, int | None]], *, newest: int) -> list[int]:
+    by_name: dict[str, list[tuple[int, str, int | None]]] = {}
+    for name, number, state, installed_at in rows:
+        by_name.setdefault(name, []).append((number, state, installed_at))
+    chosen: set[int] = set()
+    for certificates in by_name.values():
+        chosen.update(sorted((number for number, _state, _at in certificates), reverse=True)[:newest])
+        chosen.update(number for number, state, _at in certificates if state == "revoked")
+        in_service = max(((at, number) for number, _state, at in certificates if at is not None), default=None)
+        if in_service:
+            chosen.add(in_service[1])
+    return sorted(chosen, reverse=True)
+
+
+def _to_row(entry: Entry) -> tuple[Any, ...]:
+    return (
+        entry.serial,
+        entry.authority,
+        entry.issuer,
+        entry.identity,
+        entry.name,
+        entry.profile,
+        entry.common_name,
+        json.dumps(entry.names),
+        entry.spki,
+        entry.not_before,
+        entry.not_after,
+        entry.fingerprint,
+        entry.pem,
+    )
+
+
+def _to_entry(row: Sequence[Any], *, now: int | None = None) -> Entry:
+    values = dict(zip(_COLUMNS.split(", "), row))
+    values["names"] = tuple(json.loads(values["names"]))
+    values["why"] = tuple(values["why"].split())
+    if now is not None and values["not_after"] < now and values["state"] in ("issued", "superseded"):
+        # Only a writer marks it in the ledger; a reader tells the truth all the same.
+        values["state"] = "expired"
+    return Entry(**values)
+
+
+@contextmanager
+def _explained_sql(path: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as exc:
+        said = str(exc)
+        step = next((step for sign, step in _NEXT_STEPS if sign in said), "Look at the file on the CA host, then run again.")
+        raise CAError(f"The ledger {path} cannot be used: {said}. The step that failed was undone. {step}", code="ledger") from exc
+
+
+_NEXT_STEPS = (
+    ("malformed", "The file is damaged: restore it from your backup; nothing is made anew in its place."),
+    ("not a database", "The file is damaged or another one: restore it from your backup; nothing is made anew in its place."),
+    ("disk I/O", "The disk reports errors: check it, and restore the file from your backup if it is damaged."),
+    ("full", "Free some space on that disk, then run again."),
+    ("readonly", "Make the disk and the file writable for root, then run again."),
+    ("unable to open", "Check the folder's owner and that the task runs as root (become), then run again."),
+    ("locked", "Another process holds it: see what that does on the CA host, then run again."),
+)

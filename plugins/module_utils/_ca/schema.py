@@ -1,0 +1,64 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ledger's tables. A newer version is a further step at the end of STEPS; a step that was released never changes."""
+
+from __future__ import annotations
+
+_V1 = (
+    "CREATE TABLE schema_version (version INTEGER NOT NULL)",
+    "INSERT INTO schema_version VALUES (0)",
+    # issuer: SPKI of the key that signs. identity is empty for an authority's own certificates (profile root, issuing).
+    # id rises with time: it says which of two certificates is the older one, whatever the clock did.
+    """
+    CREATE TABLE certificates (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        serial TEXT NOT NULL UNIQUE,
+        authority TEXT NOT NULL,
+        issuer TEXT NOT NULL,
+        identity TEXT NOT NULL,
+        name TEXT NOT NULL,
+        profile TEXT NOT NULL,
+        common_name TEXT,
+        names TEXT NOT NULL,
+        spki TEXT NOT NULL,
+        fingerprint TEXT UNIQUE,
+        not_before INTEGER NOT NULL,
+        not_after INTEGER NOT NULL,
+        pem TEXT,
+        state TEXT NOT NULL CHECK (state IN ('reserved', 'issued', 'superseded', 'revoked', 'expired')),
+        reserved_at INTEGER NOT NULL,
+        issued_at INTEGER,
+        installed_at INTEGER,
+        why TEXT NOT NULL
+    )
+    """,
+    # All that ca_info needs to choose is in the index: it reads no row of the many that it does not return.
+    "CREATE INDEX certificates_by_holder ON certificates (identity, name, state, installed_at)",
+    "CREATE INDEX certificates_by_key ON certificates (spki)",
+    "CREATE INDEX certificates_by_end ON certificates (state, not_after)",
+    """
+    CREATE TABLE pins (
+        identity TEXT NOT NULL,
+        spki TEXT NOT NULL,
+        pinned_at INTEGER NOT NULL,
+        why TEXT NOT NULL,
+        PRIMARY KEY (identity, spki)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE outcomes (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at INTEGER NOT NULL,
+        identity TEXT NOT NULL,
+        name TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        reasons TEXT NOT NULL,
+        fingerprint TEXT,
+        said TEXT NOT NULL
+    )
+    """,
+    "CREATE INDEX outcomes_by_holder ON outcomes (identity, name, id)",
+)
+
+STEPS: tuple[tuple[str, ...], ...] = (_V1,)
