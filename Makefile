@@ -11,7 +11,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.cache/hypothesis
 export PYTHONDONTWRITEBYTECODE := 1
 export LC_ALL := C.UTF-8
-export HOME := $(shell if [ -d "$$HOME" ] && [ -w "$$HOME" ]; then echo "$$HOME"; \
+export HOME := $(shell home=$${HOME:-}; if [ -d "$$home" ] && [ -w "$$home" ]; then echo "$$home"; \
 	else mkdir -p .cache/home && echo "$$PWD/.cache/home"; fi)
 
 PYTHON := .venv/bin/python
