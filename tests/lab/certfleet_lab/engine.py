@@ -12,8 +12,8 @@ import signal
 import subprocess
 from pathlib import Path
 
-from . import places
-from .command import run
+from . import places, topology
+from .command import output, run
 from .docker import docker
 from .errors import LabError
 from .progress import say
@@ -29,6 +29,8 @@ ARGUMENTS = (
     f"--pidfile={places.ENGINE_PID}",
     f"--host=unix://{places.ENGINE_SOCKET}",
 )
+# What marks a firewall rule as an engine's.
+OF_ENGINES = ("DOCKER", "docker0", f" {topology.BRIDGE} ")
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 EMPTY_FIREWALL = {
     "filter": "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n",
@@ -96,6 +98,7 @@ def _remove_leftovers() -> None:
     if our_process() is None:
         places.ENGINE_PID.unlink(missing_ok=True)
     _end_containerd()
+    _unmount()
     with contextlib.suppress(FileNotFoundError):
         places.ENGINE_SOCKET.unlink()
     if Path("/sys/class/net/docker0").exists():
@@ -115,6 +118,21 @@ def _end_containerd() -> None:
     pid_file.unlink(missing_ok=True)
 
 
+def _unmount() -> None:
+    """Layers, namespaces and the data root itself stay mounted when an engine was killed."""
+    mounted = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for target in reversed(mounted):
+        if any(Path(target).is_relative_to(top) for top in (places.DOCKER_DATA, places.ENGINE_EXEC_ROOT)):
+            run(["umount", "--lazy", target], timeout=20, check=False)
+
+
+def _remove_empty_groups() -> None:
+    """Control groups of containers inside a host outlive the host; those without processes can be removed."""
+    for folder in sorted(Path("/sys/fs/cgroup").glob("*/docker/**/"), reverse=True):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
 def stop() -> None:
     """Stop the engine if a lab started it, by its process id, and put the firewall back as it was."""
     pid = our_process()
@@ -125,8 +143,9 @@ def stop() -> None:
     say(f"stopping the container engine (process {pid})")
     _end(pid, patience=40)
     _remove_leftovers()
+    _remove_empty_groups()
     _restore_firewall()
-    shutil.rmtree(places.RUN, ignore_errors=True)
+    shutil.rmtree(places.RUN)
 
 
 def _end(pid: int, *, patience: float) -> None:
@@ -152,7 +171,12 @@ def _remember_firewall() -> None:
     if saved.exists():
         return
     places.RUN.mkdir(mode=0o700, parents=True, exist_ok=True)
-    saved.write_bytes(run(["iptables-save"], timeout=10).stdout)
+    rules = output(["iptables-save"], timeout=10).splitlines()
+    if any(line.startswith(":DOCKER-USER ") for line in rules):
+        # Of an engine that was killed: its rules are not what was there before.
+        rules = [line for line in rules if not any(mark in line for mark in OF_ENGINES)]
+        rules = [line.replace(":FORWARD DROP", ":FORWARD ACCEPT") for line in rules]
+    saved.write_text("".join(f"{line}\n" for line in rules))
     (places.RUN / "ip-forward-before").write_text(IP_FORWARD.read_text())
 
 

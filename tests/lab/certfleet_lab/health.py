@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+from functools import partial
 
 from . import topology
 from .docker import docker
@@ -18,19 +19,20 @@ PATIENCE = 3.0
 
 def problem_of(host: topology.Host) -> str | None:
     """What is wrong with a running host, or None."""
-    checks = [lambda: _inside(host), *(lambda a=address: _ssh(a) for address in (host.ipv4, host.ipv6))]
-    if host is topology.FLEET:
-        for address in (host.ipv4, host.ipv6):
-            checks += [lambda a=address: _tls(host.name, a), lambda a=address: _http(host.name, a)]
-    if host is topology.GATEWAY:
-        for device in topology.DEVICES:
-            for address in (device.ipv4, device.ipv6):
-                checks += [
-                    lambda n=device.name, a=address: _tls(n, a),
-                    lambda n=device.name, a=address: _http(n, a),
-                ]
+    checks = [partial(_inside, host), *(partial(_ssh, address) for address in (host.ipv4, host.ipv6))]
+    for name, address in _endpoints_on(host):
+        checks += [partial(_tls, name, address), partial(_http, name, address)]
     problems = side_by_side(lambda check: check(), checks)
     return next((problem for problem in problems if problem is not None), None)
+
+
+def _endpoints_on(host: topology.Host) -> list[tuple[str, str]]:
+    """(name, address) of what a host serves over TLS and plain HTTP."""
+    served: dict[topology.Host, tuple[topology.Host | topology.Device, ...]] = {
+        topology.FLEET: (topology.FLEET,),
+        topology.GATEWAY: topology.DEVICES,
+    }
+    return [(member.name, address) for member in served.get(host, ()) for address in (member.ipv4, member.ipv6)]
 
 
 def _inside(host: topology.Host) -> str | None:

@@ -25,7 +25,6 @@ SYSTEMD_HIERARCHY = Path("/sys/fs/cgroup/systemd")
 PRIVILEGES = (
     *("--cap-add", "NET_ADMIN", "--cap-add", "SYS_ADMIN"),
     *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
-    "--cgroupns=private",
     *("--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec,mode=1777"),
     *("--sysctl", "net.ipv6.conf.all.disable_ipv6=0"),
 )
@@ -42,7 +41,7 @@ class Container:
 
 def of_labs() -> list[Container]:
     """All containers that labs of any checkout made, running or not."""
-    shown = "{{.Names}}\t{{.Label \"%s\"}}\t{{.Label \"%s\"}}" % (LAB_LABEL, CHECKOUT_LABEL)
+    shown = "\t".join(["{{.Names}}", *(f'{{{{.Label "{label}"}}}}' for label in (LAB_LABEL, CHECKOUT_LABEL))])
     listed = lines("ps", "--all", "--filter", f"label={LAB_LABEL}", "--format", shown)
     return [Container(*line.split("\t")) for line in listed]
 
@@ -125,8 +124,11 @@ def _arguments(host: topology.Host) -> list[str]:
     for name, address in topology.names_for_hosts_file():
         arguments += ["--add-host", f"{name}:{address}"]
     if SYSTEMD_HIERARCHY.is_dir():
-        # Control groups version 1: systemd wants a hierarchy of its own that it can write.
-        arguments += ["--volume", f"{SYSTEMD_HIERARCHY}:{SYSTEMD_HIERARCHY}:rw"]
+        # Control groups version 1: systemd needs its hierarchy writable. Not in a namespace of its own: there it would
+        # take the top of the hierarchy for its own, as would the next host's, and each would tidy up the others' groups.
+        arguments += ["--cgroupns=host", "--volume", f"{SYSTEMD_HIERARCHY}:{SYSTEMD_HIERARCHY}:rw"]
+    else:
+        arguments.append("--cgroupns=private")
     return arguments
 
 

@@ -62,12 +62,8 @@ class Endpoint:
     product: str
 
 
-# Docker inside a host needs a file system of its own for its layers, and its control groups under the very path that
-# /proc/self/cgroup names, which a control group namespace would hide.
-INNER_DOCKER = (
-    *("--volume", "/var/lib/docker", "--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw"),
-    "--cgroupns=host",
-)
+# Docker inside a host needs a file system of its own for its layers, and all control groups to put containers in.
+INNER_DOCKER = ("--volume", "/var/lib/docker", "--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw")
 FORWARDING = ("--sysctl", "net.ipv4.ip_forward=1", "--sysctl", "net.ipv6.conf.all.forwarding=1")
 
 CA = Host(name="ca", ipv4="198.19.0.10", ipv6="2001:2:0:1::10", groups=(LINUX,))
