@@ -26,6 +26,7 @@ from .store import Store
 
 _TEXT = re.compile(r'[^\x00-\x1f\x7f,"\\+<>;=]{1,64}\Z')
 PARTS = ("root", "issuing")
+LONGEST = 100 * 365 * 86400
 
 
 @dataclass(frozen=True)
@@ -70,59 +71,69 @@ class Wish:
 
 @dataclass
 class Found:
-    """What is there of an authority: nothing (C(leaves) is None), or a whole one with what is to be said about it."""
+    """What is there of an authority: nothing (C(leaves) is None), or a whole one; what is due, and the diff of that."""
 
     leaves: tuple[Leaf, Leaf] | None = None
-    anchors: str | None = None
-    chain: str | None = None
     due: list[str] = field(default_factory=list)
+    before: dict[str, Any] = field(default_factory=dict)
+    after: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
+    def needs(self, sentence: str, *, what: str, before: str, after: str) -> None:
+        """Add something that is due."""
+        self.due.append(sentence)
+        self.before[what], self.after[what] = before, after
 
-def look(wish: Wish, *, store: Store, passphrase: Passphrase, now: int) -> Found:
+
+def look(wish: Wish, *, store: Store, passphrase: Passphrase, generate: bool, now: int) -> Found:
     """Check everything that is there. Raises CAError for half a CA, a foreign one, a wrong passphrase."""
     if not store.exists(wish.name):
-        _refuse_second(wish.name, store=store)
-        return Found(due=[f"create the authority '{wish.name}'"])
+        return _to_be_created(wish, store=store, passphrase=passphrase, generate=generate)
     root, issuing = read_pair(store, wish.name)
     for part, leaf in zip(PARTS, (root, issuing)):
         open_key(store, wish.name, part, passphrase, spki=leaf.spki)
-    found = Found((root, issuing), root.pem, issuing.pem)
+    found = Found((root, issuing), warnings=_differences(wish, root, issuing, now=now))
     with Ledger.open(store.ledger) as ledger:
         check_known(ledger, wish.name, (root.fingerprint, issuing.fingerprint))
-        if not ledger.knows_authority(wish.name):
-            found.due.append(f"finish the creation of the authority '{wish.name}', which was interrupted")
+        interrupted = not ledger.knows_authority(wish.name)
+    if interrupted:
+        said = f"finish the creation of the authority '{wish.name}', which was interrupted"
+        found.needs(said, what="creation", before="interrupted", after="finished")
     for path, (is_now, wanted) in store.deviations(wish.name).items():
-        found.due.append(f"close {path} to others (mode {is_now:04o}, should be {wanted:04o})")
-    found.warnings.extend(_differences(wish, root, issuing, now=now))
+        found.needs(
+            f"close {path} to others (mode {is_now:04o}, should be {wanted:04o})",
+            what=path,
+            before=f"mode {is_now:04o}",
+            after=f"mode {wanted:04o}",
+        )
     return found
 
 
-def ensure(
-    wish: Wish, *, store: Store, passphrase: Passphrase, generate: bool, now: int, wait: float = WAIT
-) -> Found:
+def predict(wish: Wish, *, store: Store, passphrase: Passphrase, generate: bool) -> Found:
+    """What look() can tell without the library: whether the authority would be created."""
+    if not store.exists(wish.name):
+        return _to_be_created(wish, store=store, passphrase=passphrase, generate=generate)
+    return Found(
+        warnings=[f"authority '{wish.name}': it is there, but cannot be checked until cryptography is installed."]
+    )
+
+
+def ensure(wish: Wish, *, store: Store, passphrase: Passphrase, generate: bool, now: int, wait: float = WAIT) -> Found:
     """Create the authority where there is none, and repair modes; returns what is there then, with what was due."""
-    found = look(wish, store=store, passphrase=passphrase, now=now)
+    found = look(wish, store=store, passphrase=passphrase, generate=generate, now=now)
     if not found.due:
         return found
     store.make()
     with locked(store.directory, wait=wait):
-        found = look(wish, store=store, passphrase=passphrase, now=now)
+        # Another process may have been faster.
+        found = look(wish, store=store, passphrase=passphrase, generate=generate, now=now)
         if found.leaves is None:
-            _provide_passphrase(passphrase, store=store, generate=generate)
-            leaves = _create(wish, store=store, secret=passphrase.get(), now=now)
-            found.leaves, found.anchors, found.chain = leaves, leaves[0].pem, leaves[1].pem
+            _provide_passphrase(passphrase, store=store)
+            found.leaves = _create(wish, store=store, secret=passphrase.get(), now=now)
         with Ledger.open(store.ledger) as ledger:
-            ledger.store((Signed(leaf.serial, leaf.fingerprint, leaf.pem) for leaf in found.leaves or ()), now=now)
+            ledger.store((Signed(leaf.serial, leaf.fingerprint, leaf.pem) for leaf in found.leaves), now=now)
         store.close_to_others(wish.name)
     return found
-
-
-def check_prediction(wish: Wish, *, store: Store, passphrase: Passphrase, generate: bool) -> None:
-    """What check mode can tell of a creation: raise the CAError that it would end with for lack of a passphrase."""
-    if not store.exists(wish.name):
-        _refuse_second(wish.name, store=store)
-        _refuse_lack(passphrase, store=store, generate=generate)
 
 
 def to_result(found: Found, name: str) -> dict[str, Any]:
@@ -130,14 +141,18 @@ def to_result(found: Found, name: str) -> dict[str, Any]:
     if found.leaves is None:
         return {"name": name}
     parsed = {part: describe(leaf) for part, leaf in zip(PARTS, found.leaves)}
-    return {"name": name, "anchors": found.anchors, "chain": found.chain, **parsed}
+    return {"name": name, "anchors": found.leaves[0].pem, "chain": found.leaves[1].pem, **parsed}
 
 
 def _create(wish: Wish, *, store: Store, secret: bytes, now: int) -> tuple[Leaf, Leaf]:
     root_key, issuing_key = new_key(wish.root.key_type), new_key(wish.issuing.key_type)
     not_before, root_end = now - BACKDATE, now + wish.root.lifetime
     root = build_root(
-        root_key, common_name=wish.root.common_name, organization=wish.organization, not_before=not_before, not_after=root_end
+        root_key,
+        common_name=wish.root.common_name,
+        organization=wish.organization,
+        not_before=not_before,
+        not_after=root_end,
     )
     issuing = build_issuing(
         issuing_key.public_key(),
@@ -185,20 +200,21 @@ def _entry(authority: str, part: str, leaf: Leaf, *, issuer: Leaf) -> Entry:
     )
 
 
-def _provide_passphrase(passphrase: Passphrase, *, store: Store, generate: bool) -> None:
-    _refuse_lack(passphrase, store=store, generate=generate)
+def _to_be_created(wish: Wish, *, store: Store, passphrase: Passphrase, generate: bool) -> Found:
+    _refuse_second(wish.name, store=store)
+    if passphrase.missing and (not generate or store.names()):
+        # Nothing can be created without one; and a new one beside keys that have another would only confuse.
+        passphrase.get()
+    return Found(due=[f"create the authority '{wish.name}'"], after={"authority": wish.name, **wish.describe()})
+
+
+def _provide_passphrase(passphrase: Passphrase, *, store: Store) -> None:
     if passphrase.missing:
         passphrase.generate()
     for authority in store.names()[:1]:
         # One passphrase opens all authorities: another one is found out now, not when the first is needed again.
         _root, issuing = read_pair(store, authority)
         open_key(store, authority, "issuing", passphrase, spki=issuing.spki)
-
-
-def _refuse_lack(passphrase: Passphrase, *, store: Store, generate: bool) -> None:
-    """Without a passphrase nothing can be created; and a new one beside keys that have another would only confuse."""
-    if passphrase.missing and (not generate or store.names()):
-        passphrase.get()
 
 
 def _refuse_second(authority: str, *, store: Store) -> None:
@@ -216,7 +232,7 @@ def _refuse_second(authority: str, *, store: Store) -> None:
 
 def _differences(wish: Wish, root: Leaf, issuing: Leaf, *, now: int) -> list[str]:
     """Where the authority is not what is asked for. It is kept: another root is a rollover, an act of its own."""
-    said = []
+    said: list[str] = []
     for part, leaf, wanted in zip(PARTS, (root, issuing), (wish.root, wish.issuing)):
         pairs = (("common name", leaf.common_name, wanted.common_name), ("key type", leaf.key, wanted.key_type))
         said.extend(
@@ -232,9 +248,14 @@ def _differences(wish: Wish, root: Leaf, issuing: Leaf, *, now: int) -> list[str
 def _certificate(options: Mapping[str, Any], *, authority: str, part: str) -> Certificate:
     where = f"authority '{authority}', {part}"
     common_name = str(options.get("common_name") or f"{authority} {part} CA")
+    lifetime = parse_duration(options["lifetime"], where=f"{where}, lifetime")
+    if lifetime > LONGEST:
+        raise CAError(
+            f"{where}: a lifetime of more than 100 years. Nothing was changed. Shorten it.", code="bad_request"
+        )
     return Certificate(
         common_name=_check_text(common_name, where=f"{where}, common_name"),
-        lifetime=parse_duration(options["lifetime"], where=f"{where}, lifetime"),
+        lifetime=lifetime,
         key_type=check_key_type(str(options["key_type"]), where=where),
     )
 

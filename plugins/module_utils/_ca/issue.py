@@ -67,7 +67,9 @@ def issue(
 
 
 class _Batch:
-    def __init__(self, ledger: Ledger, open_issuer: Callable[[str], Issuer], refused: dict[str, ItemError], *, now: int) -> None:
+    def __init__(
+        self, ledger: Ledger, open_issuer: Callable[[str], Issuer], refused: dict[str, ItemError], *, now: int
+    ) -> None:
         self._ledger = ledger
         self._open_issuer = open_issuer
         self._now = now

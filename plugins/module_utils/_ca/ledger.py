@@ -75,11 +75,6 @@ class Pin(NamedTuple):
     why: str
 
 
-_COLUMNS = (
-    "id, serial, authority, issuer, identity, name, profile, common_name, names, spki, not_before, not_after, fingerprint, pem, state, why"
-)
-
-
 class Ledger:
     """An open ledger. Use it in a C(with) statement; writers hold the lock of lock.py as well."""
 
@@ -128,21 +123,22 @@ class Ledger:
     def find_issued(self, *, identity: str, name: str, spki: str) -> list[Entry]:
         """The certificates for this key that are in force, newest first."""
         rows = self._run(
-            f"SELECT {_COLUMNS} FROM certificates WHERE spki = ? AND identity = ? AND name = ? AND state = 'issued' ORDER BY id DESC",
+            "SELECT * FROM certificates WHERE spki = ? AND identity = ? AND name = ? AND state = 'issued' ORDER BY id DESC",
             (spki, identity, name),
         )
         return [_to_entry(row) for row in rows]
 
     def find_fingerprint(self, fingerprint: str) -> Entry | None:
         """The certificate with this fingerprint, whatever its state."""
-        rows = self._run(f"SELECT {_COLUMNS} FROM certificates WHERE fingerprint = ?", (fingerprint,))
+        rows = self._run("SELECT * FROM certificates WHERE fingerprint = ?", (fingerprint,))
         return _to_entry(rows[0]) if rows else None
 
     def knows_authority(self, authority: str) -> bool:
         """Whether this authority has been in force (a creation that was cut short does not count)."""
         return bool(
             self._run(
-                "SELECT 1 FROM certificates WHERE identity = '' AND name IN ('root', 'issuing') AND authority = ? AND state != 'reserved' LIMIT 1",
+                "SELECT 1 FROM certificates WHERE identity = '' AND name IN ('root', 'issuing')"
+                " AND authority = ? AND state != 'reserved' LIMIT 1",
                 (authority,),
             )
         )
@@ -150,7 +146,10 @@ class Ledger:
     def reserve(self, entries: Sequence[Entry], *, now: int) -> None:
         """Write the serials down before anything is signed. Entries whose time is over are marked on the way."""
         with self._transaction():
-            self._run("UPDATE certificates SET state = 'expired' WHERE state IN ('issued', 'superseded') AND not_after < ?", (now,))
+            self._run(
+                "UPDATE certificates SET state = 'expired' WHERE state IN ('issued', 'superseded') AND not_after < ?",
+                (now,),
+            )
             self._run_many(
                 "INSERT INTO certificates (serial, authority, issuer, identity, name, profile, common_name, names, spki, not_before,"
                 " not_after, fingerprint, pem, state, reserved_at, why) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'reserved', ?, ?)",
@@ -182,7 +181,10 @@ class Ledger:
         found = {}
         for identity in identities:
             ids = _worth_telling(
-                self._run("SELECT name, id, state, installed_at FROM certificates WHERE identity = ? AND state != 'reserved'", (identity,)),
+                self._run(
+                    "SELECT name, id, state, installed_at FROM certificates WHERE identity = ? AND state != 'reserved'",
+                    (identity,),
+                ),
                 newest=newest,
             )
             if ids:
@@ -210,7 +212,7 @@ class Ledger:
             return self._connection.total_changes - before
 
     def _entry(self, number: int, *, now: int) -> Entry:
-        return _to_entry(self._run(f"SELECT {_COLUMNS} FROM certificates WHERE id = ?", (number,))[0], now=now)
+        return _to_entry(self._run("SELECT * FROM certificates WHERE id = ?", (number,))[0], now=now)
 
     def _put_into_service(self, item: Outcome, *, now: int) -> None:
         entry = self.find_fingerprint(str(item.fingerprint))
@@ -266,7 +268,7 @@ class Ledger:
                 self._run("ROLLBACK")
             raise
 
-    def _run(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def _run(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         with _explained_sql(self._path):
             return self._connection.execute(sql, values).fetchall()
 
@@ -277,10 +279,14 @@ class Ledger:
 
 def _connect(path: str, *, busy_timeout: float) -> sqlite3.Connection:
     with _explained_sql(path):
-        return sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=busy_timeout, isolation_level=None)
+        connection = sqlite3.connect(
+            f"file:{quote(path)}?mode=rw", uri=True, timeout=busy_timeout, isolation_level=None
+        )
+    connection.row_factory = sqlite3.Row
+    return connection
 
 
-def _worth_telling(rows: Iterable[tuple[str, int, str, int | None]], *, newest: int) -> list[int]:
+def _worth_telling(rows: Iterable[sqlite3.Row], *, newest: int) -> list[int]:
     by_name: dict[str, list[tuple[int, str, int | None]]] = {}
     for name, number, state, installed_at in rows:
         by_name.setdefault(name, []).append((number, state, installed_at))
@@ -292,6 +298,23 @@ def _worth_telling(rows: Iterable[tuple[str, int, str, int | None]], *, newest: 
         if in_service:
             chosen.add(in_service[1])
     return sorted(chosen, reverse=True)
+
+
+_PLAIN_COLUMNS = (
+    "id",
+    "serial",
+    "authority",
+    "issuer",
+    "identity",
+    "name",
+    "profile",
+    "common_name",
+    "spki",
+    "not_before",
+    "not_after",
+    "fingerprint",
+    "pem",
+)
 
 
 def _to_row(entry: Entry) -> tuple[Any, ...]:
@@ -312,14 +335,13 @@ def _to_row(entry: Entry) -> tuple[Any, ...]:
     )
 
 
-def _to_entry(row: Sequence[Any], *, now: int | None = None) -> Entry:
-    values = dict(zip(_COLUMNS.split(", "), row))
-    values["names"] = tuple(json.loads(values["names"]))
-    values["why"] = tuple(values["why"].split())
-    if now is not None and values["not_after"] < now and values["state"] in ("issued", "superseded"):
+def _to_entry(row: sqlite3.Row, *, now: int | None = None) -> Entry:
+    state = row["state"]
+    if now is not None and row["not_after"] < now and state in ("issued", "superseded"):
         # Only a writer marks it in the ledger; a reader tells the truth all the same.
-        values["state"] = "expired"
-    return Entry(**values)
+        state = "expired"
+    plain = {column: row[column] for column in _PLAIN_COLUMNS}
+    return Entry(**plain, names=tuple(json.loads(row["names"])), why=tuple(row["why"].split()), state=state)
 
 
 @contextmanager
@@ -328,13 +350,20 @@ def _explained_sql(path: str) -> Iterator[None]:
         yield
     except sqlite3.Error as exc:
         said = str(exc)
-        step = next((step for sign, step in _NEXT_STEPS if sign in said), "Look at the file on the CA host, then run again.")
-        raise CAError(f"The ledger {path} cannot be used: {said}. The step that failed was undone. {step}", code="ledger") from exc
+        step = next(
+            (step for sign, step in _NEXT_STEPS if sign in said), "Look at the file on the CA host, then run again."
+        )
+        raise CAError(
+            f"The ledger {path} cannot be used: {said}. The step that failed was undone. {step}", code="ledger"
+        ) from exc
 
 
 _NEXT_STEPS = (
     ("malformed", "The file is damaged: restore it from your backup; nothing is made anew in its place."),
-    ("not a database", "The file is damaged or another one: restore it from your backup; nothing is made anew in its place."),
+    (
+        "not a database",
+        "The file is damaged or another one: restore it from your backup; nothing is made anew in its place.",
+    ),
     ("disk I/O", "The disk reports errors: check it, and restore the file from your backup if it is damaged."),
     ("full", "Free some space on that disk, then run again."),
     ("readonly", "Make the disk and the file writable for root, then run again."),

@@ -135,4 +135,6 @@ def _load(store: Store, authority: str, part: str, pem: str) -> Any:
     try:
         return load_certificate(pem, where=path)
     except X509Error as exc:
-        raise CAError(f"Half a CA: {exc} Nothing was changed. Restore the file from your backup.", code="half_ca") from exc
+        raise CAError(
+            f"Half a CA: {exc} Nothing was changed. Restore the file from your backup.", code="half_ca"
+        ) from exc

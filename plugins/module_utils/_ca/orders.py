@@ -52,7 +52,10 @@ def read_orders(requests: Iterable[Mapping[str, Any]]) -> tuple[list[Order], dic
             if key in orders or key in refused:
                 # Which of the two is meant? Neither is issued.
                 orders.pop(key, None)
-                raise ItemError(f"{key}: this certificate is asked for twice in one batch. Give each its own name.", code="duplicate_id")
+                raise ItemError(
+                    f"{key}: this certificate is asked for twice in one batch. Give each its own name.",
+                    code="duplicate_id",
+                )
             orders[key] = read_order(request)
         except ItemError as exc:
             refused[key] = exc
@@ -76,7 +79,9 @@ def read_order(request: Mapping[str, Any]) -> Order:
     with _refused_as("bad_csr", where=where):
         csr = parse_csr(str(request.get("csr") or ""), where=f"{where}, CSR")
     if csr.key not in KEY_TYPES:
-        raise ItemError(f"{where}: a key of type {csr.key} is not signed. Use one of {', '.join(KEY_TYPES)}.", code="bad_key")
+        raise ItemError(
+            f"{where}: a key of type {csr.key} is not signed. Use one of {', '.join(KEY_TYPES)}.", code="bad_key"
+        )
     spki = str(request.get("spki") or csr.spki)
     if spki != csr.spki:
         raise ItemError(
@@ -118,9 +123,14 @@ def _refused_as(code: str, *, where: str) -> Iterator[None]:
 
 def _check_subject(common_name: str | None, names: tuple[str, ...], *, profile: str, where: str) -> None:
     if common_name is not None and not _COMMON_NAME.match(common_name):
-        raise ItemError(f"{where}: the common_name is longer than 64 or has a comma, quote or control character. Shorten it.", code="bad_names")
+        raise ItemError(
+            f"{where}: the common_name is longer than 64 or has a comma, quote or control character. Shorten it.",
+            code="bad_names",
+        )
     if not names and (profile != "client" or common_name is None):
-        raise ItemError(f"{where}: there is no name to certify. Give names (or, for a client, a common_name).", code="bad_names")
+        raise ItemError(
+            f"{where}: there is no name to certify. Give names (or, for a client, a common_name).", code="bad_names"
+        )
 
 
 def _spans(request: Mapping[str, Any], *, where: str) -> tuple[int, int | None]:
@@ -128,7 +138,7 @@ def _spans(request: Mapping[str, Any], *, where: str) -> tuple[int, int | None]:
         lifetime, renew_before = int(request.get("lifetime") or 0), int(request.get("renew_before") or 0)
     except (TypeError, ValueError) as exc:
         raise ItemError(f"{where}: lifetime and renew_before are whole seconds.", code="bad_lifetime") from exc
-    if not 0 < lifetime or not 0 <= renew_before < lifetime:
+    if not 0 <= renew_before < lifetime:
         raise ItemError(
             f"{where}: a lifetime of {lifetime} s with renewal {renew_before} s before its end makes no sense. "
             "The lifetime must be positive, and renew_before shorter.",

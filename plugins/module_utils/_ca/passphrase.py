@@ -22,7 +22,9 @@ _LONGEST = 1023
 class Passphrase:
     """Where the passphrase comes from: a private file, or the output of a command. Read once, when first asked for."""
 
-    def __init__(self, *, file: str | None, command: Sequence[str] | None = None, timeout: float = COMMAND_TIMEOUT) -> None:
+    def __init__(
+        self, *, file: str | None, command: Sequence[str] | None = None, timeout: float = COMMAND_TIMEOUT
+    ) -> None:
         self._file = None if command else file
         self._command = [str(word) for word in command or ()]
         self._timeout = timeout

@@ -55,7 +55,9 @@ def _pin(item: Mapping[str, Any]) -> Pin:
 def _word(item: Mapping[str, Any], field: str) -> str:
     value = str(item.get(field) or "")
     if not value or any(character.isspace() for character in value):
-        raise CAError(f"'{field}' is missing or holds white space in {_shown(item)}. Nothing was recorded.", code="bad_record")
+        raise CAError(
+            f"'{field}' is missing or holds white space in {_shown(item)}. Nothing was recorded.", code="bad_record"
+        )
     return value
 
 
@@ -63,7 +65,8 @@ def _digest(item: Mapping[str, Any], field: str) -> str:
     value = str(item.get(field) or "").lower().replace(":", "")
     if not _DIGEST.match(value):
         raise CAError(
-            f"'{field}' is no SHA-256 in {_shown(item)}: write 64 hexadecimal digits. Nothing was recorded.", code="bad_record"
+            f"'{field}' is no SHA-256 in {_shown(item)}: write 64 hexadecimal digits. Nothing was recorded.",
+            code="bad_record",
         )
     return value
 

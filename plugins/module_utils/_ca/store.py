@@ -58,7 +58,9 @@ class Store:
         """All authorities, whole or not (one that is being built aside has a name that is none)."""
         with explained("read", self.authorities):
             try:
-                return sorted(entry.name for entry in os.scandir(self.authorities) if _NAME.match(entry.name) and entry.is_dir())
+                return sorted(
+                    entry.name for entry in os.scandir(self.authorities) if _NAME.match(entry.name) and entry.is_dir()
+                )
             except FileNotFoundError:
                 return []
 
@@ -99,7 +101,10 @@ class Store:
                 code="unknown_authority",
             )
         anchors, chain = self.read_text(authority, "root.pem"), self.read_text(authority, "issuing.pem")
-        prints = {"root": self._fingerprint(authority, anchors, "root.pem"), "issuing": self._fingerprint(authority, chain, "issuing.pem")}
+        prints = {
+            "root": self._fingerprint(authority, anchors, "root.pem"),
+            "issuing": self._fingerprint(authority, chain, "issuing.pem"),
+        }
         return Published(authority, anchors, chain, prints)
 
     def read_text(self, authority: str, file: str) -> str:
@@ -118,7 +123,11 @@ class Store:
 
     def deviations(self, authority: str) -> dict[str, tuple[int, int]]:
         """Paths whose mode lets others in: (mode that is, mode that should be)."""
-        wanted = {self.directory: PRIVATE_FOLDER, self.authorities: PRIVATE_FOLDER, self.path(authority): PRIVATE_FOLDER}
+        wanted = {
+            self.directory: PRIVATE_FOLDER,
+            self.authorities: PRIVATE_FOLDER,
+            self.path(authority): PRIVATE_FOLDER,
+        }
         files = [self.path(authority, file) for file in FILES] + [self.ledger, os.path.join(self.directory, LOCK_FILE)]
         wanted.update((path, PRIVATE_FILE) for path in files if os.path.exists(path))
         found = {}

@@ -1,0 +1,130 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ca_info
+short_description: Ask the CA what it knows of the hosts of a batch
+version_added: 1.0.0
+description:
+  - Reads the public half of all authorities and, for some identities, what the ledger knows of them.
+  - Runs once for a batch, delegated to the CA host. It changes nothing, takes no lock and opens no key, so it never waits for
+    certificates that are just being issued.
+  - A CA that does not exist yet, cannot be reached or is damaged is an answer as well (RV(available), RV(message)), so that hosts
+    can still be looked at without it.
+extends_documentation_fragment:
+  - certfleet.tls.attributes
+  - certfleet.tls.attributes.info_module
+  - certfleet.tls.attributes.action
+  - certfleet.tls.ca
+options:
+  identities:
+    description:
+      - The identities to tell of. With an empty list only the authorities are read.
+      - By default those of all hosts of the batch, that is their C(tls_identity) or their name in the inventory.
+    type: list
+    elements: str
+notes:
+  - Needs the standard library alone on the CA host.
+seealso:
+  - module: certfleet.tls.ca_authority
+  - module: certfleet.tls.ca_issue
+author:
+  - certfleet contributors (@certfleet)
+"""
+
+EXAMPLES = r"""
+- name: Certificate | What does the CA know of these hosts?
+  certfleet.tls.ca_info:
+  run_once: true
+  delegate_to: "{{ tls_ca_host }}"
+  become: true
+  no_log: true
+  register: ca
+
+- name: Trust | The anchors of all authorities
+  certfleet.tls.ca_info:
+    identities: []
+  run_once: true
+  delegate_to: "{{ tls_ca_host }}"
+  become: true
+  register: ca
+"""
+
+RETURN = r"""
+available:
+  description: Whether there is a CA that answered. The other values are empty when not.
+  returned: success
+  type: bool
+reachable:
+  description: Whether the CA host could be reached.
+  returned: success
+  type: bool
+ca_host:
+  description: Inventory name of the CA host.
+  returned: success
+  type: str
+message:
+  description: Why the CA is not available.
+  returned: success
+  type: str
+authorities:
+  description: The public half of each authority, by name. C(anchors) is its root and C(chain) its issuing CA, as PEM.
+  returned: success
+  type: dict
+  sample: {fleet: {anchors: "-----BEGIN CERTIFICATE-----...", chain: "-----BEGIN CERTIFICATE-----..."}}
+identities:
+  description:
+    - What the ledger knows, by identity. Identities that it does not know are left out.
+    - C(pins) are keys (SHA-256 of the SPKI) that the identity may be recognised by.
+    - C(leaves) are its certificates as far as they matter, newest first. For each certificate name these are the newest three,
+      the one brought into service last, and all that are revoked. C(state) is V(issued), V(superseded), V(revoked) or V(expired).
+  returned: success
+  type: dict
+  sample:
+    robot-1:
+      pins: [9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08]
+      leaves:
+        - name: https
+          authority: fleet
+          state: issued
+          serial: 6335fcd08de751b0d123a971dfe23a35
+          fingerprint: 0f892732473b3ee27a75bdda5d070caca8ce32c963a696d9c311abcf658bf2db
+          spki: 60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752
+          not_after: "2027-02-20T04:54:02Z"
+time:
+  description: The CA host's clock, in unix seconds.
+  returned: when available
+  type: int
+"""
+
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.known import read_info
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.options import directory_option
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.store import Store
+
+
+def argument_spec() -> dict[str, Any]:
+    """The module's options."""
+    return {**directory_option(), "identities": {"type": "list", "elements": "str"}}
+
+
+def main() -> None:
+    """Read and answer; the action plugin makes an answer of a failure as well."""
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    try:
+        known = read_info(Store(module.params["directory"]), module.params["identities"] or (), now=int(time.time()))
+    except CAError as exc:
+        module.fail_json(msg=str(exc), code=exc.code)
+    module.exit_json(changed=False, **known)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ca_issue
+short_description: Sign the certificates of a batch
+version_added: 1.0.0
+description:
+  - Signs all CSRs of a batch in one process on the CA host. Each certificate succeeds or fails alone.
+  - Every serial is in the ledger before anything is signed with it, and every certificate before it leaves the CA host. A run
+    that is killed at any point leaves no certificate that the ledger does not know.
+  - What is asked for again is not signed again. A certificate for the same identity, name, key, authority, profile, names and
+    common name that is in force and not due for renewal is returned as it is.
+  - The names come from the request and the usages from the profile. What the CSR itself asks for is ignored.
+extends_documentation_fragment:
+  - certfleet.tls.attributes
+  - certfleet.tls.attributes.action
+  - certfleet.tls.ca
+  - certfleet.tls.ca.keys
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Does nothing and returns nothing in check mode. What would be issued is told by the request step.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+options:
+  requests:
+    description:
+      - What is to be signed. By default what the request steps of all hosts of the batch asked for.
+      - Each has C(id) (V(<identity>/<name>)), C(identity), C(name), C(authority), C(profile) (V(server), V(client) or
+        V(server_client)), C(names) (a list of V(DNS:...) and V(IP:...)), C(csr) (PEM) and C(lifetime) (seconds).
+      - Each may have C(common_name), C(spki) (SHA-256 of the key's SPKI, which the CSR must match), C(renew_before) (seconds, by
+        default a third of the certificate's validity) and C(reasons) (codes, for the ledger).
+    type: list
+    elements: dict
+    default: []
+requirements:
+  - cryptography >= 38
+notes:
+  - Certificates are valid from an hour ago, for devices whose clock is late, and end with their issuing CA at the latest.
+seealso:
+  - module: certfleet.tls.ca_authority
+  - module: certfleet.tls.ca_info
+  - module: certfleet.tls.ca_record
+author:
+  - certfleet contributors (@certfleet)
+"""
+
+EXAMPLES = r"""
+- name: Certificate | Sign what the hosts of this batch asked for
+  certfleet.tls.ca_issue:
+  run_once: true
+  delegate_to: "{{ tls_ca_host }}"
+  become: true
+  no_log: true
+  register: issued
+
+- name: CA | Sign one CSR
+  certfleet.tls.ca_issue:
+    requests:
+      - id: gateway-1/https
+        identity: gateway-1
+        name: https
+        authority: fleet
+        profile: server
+        names: ["DNS:gateway-1.plant.example"]
+        csr: "{{ lookup('ansible.builtin.file', 'gateway-1.csr') }}"
+        lifetime: 7776000
+  delegate_to: "{{ tls_ca_host }}"
+  become: true
+"""
+
+RETURN = r"""
+chains:
+  description: The intermediates, as PEM, of each authority that a certificate comes from.
+  returned: success
+  type: dict
+  sample: {fleet: "-----BEGIN CERTIFICATE-----..."}
+certificates:
+  description:
+    - The answer to each request, by its id.
+    - A certificate has C(certificate) (the leaf as PEM), C(authority), C(serial), C(fingerprint), C(not_before), C(not_after),
+      C(issued) (V(false) when it was in force already) and C(notes).
+    - A refused request has C(error) with C(code) and C(message). Codes are V(bad_request), V(bad_csr), V(bad_key), V(spki_mismatch),
+      V(bad_profile), V(bad_names), V(bad_lifetime), V(duplicate_id), V(unknown_authority), V(issuer_expired), V(not_signed), and
+      those about an authority as a whole, V(half_ca), V(foreign_ca), V(wrong_passphrase), V(passphrase).
+    - When the CA as a whole cannot be used each request has the error V(ca_unreachable) or V(ca_failed).
+  returned: success
+  type: dict
+  sample:
+    robot-1/https:
+      certificate: "-----BEGIN CERTIFICATE-----..."
+      authority: fleet
+      serial: 6335fcd08de751b0d123a971dfe23a35
+      fingerprint: 0f892732473b3ee27a75bdda5d070caca8ce32c963a696d9c311abcf658bf2db
+      not_before: "2026-11-22T03:54:02Z"
+      not_after: "2027-02-20T04:54:02Z"
+      issued: true
+      notes: []
+    robot-2/https:
+      error:
+        code: spki_mismatch
+        message: "robot-2/https: the CSR is for another key (...) than the request (...). Run again: a new CSR is made."
+"""
+
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.issue import issue
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.local import LocalIssuer
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.options import (
+    NEEDED,
+    directory_option,
+    passphrase_from,
+    passphrase_options,
+)
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.store import Store
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.crypto import CRYPTOGRAPHY_ERROR, HAS_CRYPTOGRAPHY
+
+
+def argument_spec() -> dict[str, Any]:
+    """The module's options. A bad request must not fail the others: requests are checked one by one, not here."""
+    return {
+        **directory_option(),
+        **passphrase_options(),
+        "requests": {"type": "list", "elements": "dict", "default": []},
+    }
+
+
+def main() -> None:
+    """Sign the batch."""
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    if module.check_mode or not module.params["requests"]:
+        module.exit_json(changed=False, chains={}, certificates={})
+    if not HAS_CRYPTOGRAPHY:
+        module.fail_json(msg=missing_required_lib(NEEDED), exception=CRYPTOGRAPHY_ERROR, code="missing_library")
+    store, passphrase = Store(module.params["directory"]), passphrase_from(module.params)
+    try:
+        answer = issue(
+            module.params["requests"],
+            store=store,
+            open_issuer=lambda authority: LocalIssuer(store, authority, passphrase),
+            now=int(time.time()),
+        )
+    except CAError as exc:
+        module.fail_json(msg=str(exc), code=exc.code)
+    module.exit_json(changed=any(item.get("issued") for item in answer["certificates"].values()), **answer)
+
+
+if __name__ == "__main__":
+    main()
