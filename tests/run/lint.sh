@@ -24,7 +24,7 @@ types() {
 }
 
 check ruff ruff check --output-format concise
-check 'the form (make format)' ruff format --check --quiet
+check 'the form (make format)' ruff format --check --output-format concise
 check mypy types
 check ansible-lint ansible-lint --nocolor
 check changelog antsibull-changelog lint

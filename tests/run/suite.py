@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,15 +56,23 @@ class Running:
         )
         if output:
             output.close()
+        self.ended = self.started
+        # Its end is noted when it comes, not when somebody asks.
+        self.watch = threading.Thread(target=self._wait)
+        self.watch.start()
+
+    def _wait(self) -> None:
+        self.process.wait()
+        self.ended = time.monotonic()
 
     def result(self) -> Result:
-        code = self.process.wait()
-        seconds = time.monotonic() - self.started
+        self.watch.join()
+        result = Result(self.part, self.process.returncode, self.ended - self.started)
         if self.log:
             print(f"=== {self.part.target}: what it said in the background")
             print(self.log.read_text(encoding="utf-8"), end="")
-        print(f"=== {self.part.target}: ended with {code} after {seconds:.0f} s", flush=True)
-        return Result(self.part, code, seconds)
+        print(f"=== {self.part.target}: ended with {result.code} after {result.seconds:.0f} s", flush=True)
+        return result
 
 
 def run(*, full: bool) -> list[Result]:
