@@ -92,6 +92,8 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     given = parse()
+    # Where dockerd and ip lie, whatever the caller's PATH.
+    os.environ["PATH"] = f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"
     try:
         if given.command == "up":
             up()
