@@ -1,0 +1,55 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab's states that tests start from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .machines import Lab, lab_command
+from .playbook import run_playbook, site
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    """The running lab (`make integration` started it)."""
+    return Lab()
+
+
+@pytest.fixture(scope="module")
+def factory(lab: Lab) -> Lab:
+    """All hosts and robots as they left the factory: no CA, no trust, built-in certificates."""
+    lab_command("reset")
+    return lab
+
+
+@pytest.fixture(scope="module")
+def converged(lab: Lab) -> Lab:
+    """Enrolled, and everything proved."""
+    enrolled = run_playbook("playbooks/enrol.yml")
+    assert enrolled.rc == 0, enrolled.output
+    done = site()
+    assert done.rc == 0, done.output
+    return lab
+
+
+@pytest.fixture
+def overlay(tmp_path: Path) -> Callable[[dict[str, Any]], Path]:
+    """Write an additional inventory: C({host: {variable: value}}), hosts put into groups by the variable C(groups)."""
+
+    def write(hosts: dict[str, dict[str, Any]]) -> Path:
+        groups: dict[str, Any] = {}
+        for host, variables in hosts.items():
+            for group in variables.pop("groups", []):
+                groups.setdefault(group, {"hosts": {}})["hosts"][host] = {}
+        path = tmp_path / "overlay.json"
+        path.write_text(json.dumps({"all": {"hosts": hosts, "children": groups}}))
+        return path
+
+    return write
