@@ -1,0 +1,79 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Running other programs: always a list of arguments, never a shell, never a prompt, never without a time limit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .errors import HostError
+
+_SAID = 400
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a program answered. C(out) is bytes, since some of it is DER."""
+
+    argv: tuple[str, ...]
+    rc: int
+    out: bytes
+    err: str
+
+    @property
+    def text(self) -> str:
+        """Standard output as text."""
+        return self.out.decode("utf-8", "replace")
+
+    @property
+    def said(self) -> str:
+        """The end of what it complained about, on one line."""
+        lines = [line.strip() for line in (self.err or self.text).splitlines() if line.strip()]
+        return (" / ".join(lines[-3:]) or f"exit code {self.rc}, no message")[-_SAID:]
+
+
+def run(argv: Sequence[str], *, timeout: float = 30, stdin: bytes | None = None) -> Ran:
+    """Run a program. Raises HostError when it is not there or does not end within O(timeout) seconds.
+
+    Its output goes to files, not pipes: a daemon that a restart leaves behind would hold a pipe open for ever.
+    """
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as given:
+        given.write(stdin or b"")
+        given.seek(0)
+        try:
+            # A session of its own: no terminal that it could ask for a passphrase, and a group that can be ended whole.
+            process = subprocess.Popen(
+                list(argv),
+                stdin=given,
+                stdout=out,
+                stderr=err,
+                env={**os.environ, "LC_ALL": "C"},
+                start_new_session=True,
+            )
+        except OSError as exc:
+            raise HostError(
+                f"The command '{argv[0]}' cannot be run: {exc.strerror}. Install it, or correct its path."
+            ) from exc
+        try:
+            rc = process.wait(timeout=timeout)
+        except subprocess.TimeoutExpired as exc:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise HostError(
+                f"The command '{' '.join(argv)}' did not end within {timeout:g} s and was stopped."
+            ) from exc
+        out.seek(0)
+        err.seek(0)
+        return Ran(tuple(argv), rc, out.read(), err.read().decode("utf-8", "replace"))
+
+
+def is_there(program: str) -> bool:
+    """Whether a program can be found and run."""
+    return shutil.which(program) is not None

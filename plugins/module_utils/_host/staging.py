@@ -1,0 +1,57 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A key that waits for its certificate: born on this host, seen by root alone, never in the service's way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from . import durable, openssl
+from .errors import HostError
+from .generations import Generations
+from .openssl import PublicKey
+from .where import Where
+
+
+def stage(target: Mapping[str, Any]) -> dict[str, Any]:
+    """Make ready a key of the wanted type and a request for it; one that an earlier run staged is used again.
+
+    Takes id, name, where, key_type, common_name and names; answers id, spki and csr (PEM).
+    """
+    where = Where.from_dict(target["where"], where=str(target["id"]))
+    store = Generations(
+        str(target["name"]), where, is_pair=lambda certificate, key: not openssl.pair_error(certificate, key)
+    )
+    try:
+        with store.holding():
+            store.make_staged()
+            public = _key(store, str(target["key_type"]))
+            # It belongs to an earlier request, which did not fit any more: else nothing would be requested now.
+            durable.remove(store.staged_path("certificate"))
+            csr = openssl.new_request(
+                store.staged_path("key"), common_name=target.get("common_name"), names=list(target.get("names") or ())
+            )
+    except OSError as exc:
+        raise HostError(
+            f"A key could not be staged in {store.root}: {exc.strerror}. The service's files were not touched."
+        ) from exc
+    return {"id": str(target["id"]), "spki": public.spki, "csr": csr}
+
+
+def _key(store: Generations, key_type: str) -> PublicKey:
+    path = store.staged_path("key")
+    staged = _readable(path)
+    if staged is not None and staged.key_type == key_type and staged != _readable(store.where.key):
+        return staged
+    return openssl.new_key(path, key_type)
+
+
+def _readable(path: str) -> PublicKey | None:
+    """The key's public half; None for no key, and for a damaged one, which a new one takes the place of."""
+    try:
+        return openssl.public_key_of_key(path) if os.path.exists(path) else None
+    except HostError:
+        return None

@@ -1,0 +1,309 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One certificate brought into service: validated, promoted, proved, committed; or the old pair is put back and proved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from . import access, durable, openssl, pem
+from .endpoint import Endpoint
+from .errors import HostError
+from .generations import Generations, Promotion, contents_of
+from .reload import Method, method_of
+from .where import Where
+
+VERDICTS = ("issue", "install", "reload")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one certificate.
+
+    C(before), C(after): PEM of the leaf that was and is served (without an endpoint: on disk).
+    C(touched): files or service were changed at some point, even if all is as before again.
+    """
+
+    id: str
+    outcome: str
+    before: str | None
+    after: str | None
+    proof: dict[str, Any] | None
+    said: str
+    touched: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Before:
+    """How things were: the leaf that was served or (without an endpoint) on disk, and remarks on the service."""
+
+    leaf: str | None
+    note: str | None
+
+
+class Transaction:
+    """The deploy of one certificate on this host."""
+
+    def __init__(self, order: Mapping[str, Any], *, by: str = "", endpoint: Endpoint | None = None) -> None:
+        """O(order): id, name, verdict, where, reload, prove, anchors, spki, certificate, chain."""
+        self.id = str(order["id"])
+        self.verdict = str(order["verdict"])
+        if self.verdict not in VERDICTS:
+            raise HostError(f"{self.id}: there is nothing to deploy for the verdict '{self.verdict}'.")
+        self.where = Where.from_dict(order["where"], where=self.id)
+        self.store = Generations(str(order["name"]), self.where, is_pair=_is_pair)
+        self.method: Method = method_of(order.get("reload"), where=self.id, files=self.store.files())
+        prove = order.get("prove")
+        self.endpoint = endpoint or (Endpoint.from_dict(prove, where=self.id, by=by) if prove else None)
+        self.anchors: str | None = order.get("anchors") or None
+        self.spki: str | None = order.get("spki") or None
+        self.certificate: str | None = order.get("certificate") or None
+        self.chain = str(order.get("chain") or "")
+
+    def run(self) -> Outcome:
+        """Do it. Whatever fails ends in an outcome that says what is served now."""
+        before = _Before(None, None)
+        try:
+            with self.store.holding():
+                self._check()
+                before = _Before(self._leaf_now(self.anchors), self.method.note())
+                return self._reload(before) if self.verdict == "reload" else self._install(before)
+        except HostError as exc:
+            return self._failed(before, str(exc), touched=False)
+        except OSError as exc:  # only before the promotion: what comes after it deals with its own
+            said = f"The pair could not be prepared in {self.store.root}: {exc.strerror}. Nothing was changed."
+            return self._failed(before, said, touched=False)
+
+    def _check(self) -> None:
+        obstacle = self.method.check()
+        if obstacle:
+            raise HostError(f"Nothing was changed: {obstacle}")
+
+    # Files are right, the service is stale
+
+    def _reload(self, before: _Before) -> Outcome:
+        leaf = self._leaf_on_disk()
+        if leaf is None:
+            raise HostError(
+                f"{self.where.certificate} holds no certificate that could be served. Nothing was changed; run again."
+            )
+        proof, trouble = self._bring_in(leaf)
+        if trouble:
+            said = _sentences(f"The files were not changed, but {trouble}", self._served_text(leaf))
+            return self._failed(before, said, touched=True, proof=proof)
+        said = _sentences(self._fine("The service was reloaded", before, proof), self._commit())
+        return Outcome(self.id, "reloaded", before.leaf, leaf, proof, said, True)
+
+    # A pair that is new to the service
+
+    def _install(self, before: _Before) -> Outcome:
+        certificate, key, chain = self._pair()
+        number = self.store.add(contents_of(certificate, key, chain, has_chain_file=self.where.chain is not None))
+        try:
+            self._validate(number, certificate, chain)
+            self._keep_staged(certificate)
+        except (HostError, OSError):
+            self.store.discard(number)
+            raise
+        try:
+            promotion = self.store.promote(number)
+        except (HostError, OSError) as exc:
+            return self._undo_files(before, number, exc)
+        proof, trouble = self._bring_in(certificate)
+        if trouble:
+            return self._go_back(promotion, before, proof, trouble)
+        said = _sentences(self._fine("The new pair is in service", before, proof), self._commit())
+        return Outcome(self.id, "installed", before.leaf, certificate, proof, said, True)
+
+    def _pair(self) -> tuple[str, bytes, str]:
+        """(leaf, key, intermediates) to install: the key by its SPKI, staged or in use; the leaf given or beside it."""
+        for key_path, beside in (
+            (self.store.staged_path("key"), self.store.staged_path("certificate")),
+            (self.where.key, self.where.certificate),
+        ):
+            if not _has_key(key_path, self.spki):
+                continue
+            blocks = pem.certificates(self.certificate or "") or pem.certificates(_text(beside))
+            if not blocks:
+                raise HostError(f"There is no certificate for the key in {key_path}. Nothing was changed; run again.")
+            chain = pem.joined(self.chain) or "".join(blocks[1:])
+            with open(key_path, "rb") as stream:
+                return blocks[0], stream.read(), chain
+        raise HostError(
+            f"Neither the staged key nor {self.where.key} is the one that the certificate was requested for (SPKI"
+            f" {self.spki}). Nothing was changed; another run may have come between. Run again."
+        )
+
+    def _validate(self, number: int, certificate: str, chain: str) -> None:
+        """Everything that can be known before the service is touched."""
+        certificate_path, key_path = self.store.path(number, "certificate"), self.store.path(number, "key")
+        if (
+            openssl.public_key_of_certificate(certificate, where=self.id).spki
+            != openssl.public_key_of_key(key_path).spki
+        ):
+            raise HostError("The certificate does not belong to the key. Nothing was changed; run again for a new one.")
+        error = openssl.pair_error(certificate_path, key_path)
+        if error:
+            raise HostError(f"TLS libraries refuse the pair ({error}). Nothing was changed; choose another key type.")
+        if self.anchors is None:
+            raise HostError(
+                "The authority's anchors are not known, so no client could trust the pair. Nothing was changed."
+            )
+        server_name = self.endpoint.server_name if self.endpoint else None
+        error = openssl.chain_error(certificate, chain=chain, anchors=self.anchors, server_name=server_name)
+        if error:
+            name = f" for {server_name}" if server_name else ""
+            raise HostError(
+                f"A client would refuse the certificate{name}: {error}. Nothing was changed; compare the host's clock, "
+                "subject_alt_names and prove.server_name."
+            )
+        user = self.method.user()
+        error = (
+            access.unreadable_for(user, [self.store.path(number, role) for role in self.where.paths()])
+            if user
+            else None
+        )
+        if error:
+            raise HostError(f"The service could not read its files: {error} Nothing was changed.")
+
+    def _keep_staged(self, certificate: str) -> None:
+        """The leaf goes beside its staged key: if the service refuses the pair, the next try costs no certificate."""
+        if _has_key(self.store.staged_path("key"), self.spki):
+            durable.write_file(self.store.staged_path("certificate"), certificate.encode(), mode=0o600)
+
+    # Bringing it in, and the way back
+
+    def _bring_in(self, leaf: str) -> tuple[dict[str, Any] | None, str | None]:
+        """(the proof, what went wrong) of making the service serve this leaf."""
+        try:
+            self.method.apply()
+        except HostError as exc:
+            return None, f"the service did not take it: {exc}"
+        if self.endpoint is None:
+            return None, None
+        try:
+            proof = self.endpoint.prove(leaf=leaf, anchors=self.anchors)
+        except HostError as exc:
+            return None, f"the proof could not be made: {exc}"
+        return proof, None if proof["ok"] else f"the proof failed: {proof['said']}"
+
+    def _go_back(self, promotion: Promotion, before: _Before, proof: dict[str, Any] | None, trouble: str) -> Outcome:
+        """Put the former pair back, let the service follow, and see the former leaf served."""
+        said = f"The new pair was taken out again: {trouble}"
+        try:
+            self.store.restore(promotion)
+        except (HostError, OSError) as exc:
+            return self._failed(
+                before, f"{said} The former files could not be put back: {exc}", touched=True, proof=proof
+            )
+        refused = ""
+        try:
+            self.method.apply()
+        except HostError as exc:
+            refused = f" With the former files, {exc}"
+        left = self._commit(keep_staged=True)
+        if promotion.previous is None:
+            said += " There was no pair before, so the files are gone again."
+        is_back = not refused
+        if self.endpoint is not None:
+            is_back = before.leaf is not None and self.endpoint.serves_again(pem.fingerprint(before.leaf))
+        if is_back:
+            what = (
+                "The former certificate is served again."
+                if self.endpoint
+                else "The former files are in place, the service took them."
+            )
+            return Outcome(
+                self.id,
+                "rolled_back",
+                before.leaf,
+                before.leaf,
+                proof,
+                _sentences(said, refused, what, before.note, left),
+                True,
+            )
+        missing = "Nothing was served before." if before.leaf is None else "The former certificate is not served again."
+        now = self._served_text(before.leaf)
+        return self._failed(
+            before, _sentences(said, refused, missing, now, before.note, left), touched=True, proof=proof
+        )
+
+    def _commit(self, *, keep_staged: bool = False) -> str | None:
+        """What is in place stays; a remark if that could not be written down."""
+        try:
+            self.store.settle()
+            self.store.prune(keep_staged=keep_staged)
+        except OSError as exc:
+            return f"Leftovers in {self.store.root} could not be removed ({exc.strerror}); the next run does it."
+        return None
+
+    def _undo_files(self, before: _Before, number: int, exc: Exception) -> Outcome:
+        """The promotion broke off. What the service reads is old or new as a whole; it becomes the old again."""
+        said = f"The pair could not be put in place: {exc}"
+        try:
+            promotion = self.store.unfinished()
+            if promotion is not None:
+                self.store.restore(promotion)
+                self.store.settle()
+            self.store.discard(number)
+        except (HostError, OSError) as worse:
+            said += f" Putting the files back failed as well ({worse}); the next run repairs them."
+        return self._failed(before, _sentences(said, "The service was not touched."), touched=True)
+
+    # Words
+
+    def _failed(self, before: _Before, said: str, *, touched: bool, proof: dict[str, Any] | None = None) -> Outcome:
+        after = self._leaf_now() if touched else before.leaf
+        return Outcome(self.id, "failed", before.leaf, after, proof, said, touched)
+
+    def _fine(self, what: str, before: _Before, proof: dict[str, Any] | None) -> str:
+        return _sentences(what, proof["said"] if proof else "No endpoint was given to prove it at.", before.note)
+
+    def _leaf_now(self, anchors: str | None = None) -> str | None:
+        return self.endpoint.look(anchors).leaf if self.endpoint else self._leaf_on_disk()
+
+    def _leaf_on_disk(self) -> str | None:
+        blocks = pem.certificates(_text(self.where.certificate))
+        return blocks[0] if blocks else None
+
+    def _served_text(self, wanted: str | None) -> str:
+        """What a client gets now, as a sentence."""
+        if self.endpoint is None:
+            return ""
+        seen = self.endpoint.look(self.anchors)
+        if seen.leaf is None:
+            return f"Now: {seen.said}"
+        same = wanted is not None and pem.fingerprint(seen.leaf) == pem.fingerprint(wanted)
+        return "Now that certificate is served." if same else f"Now another certificate is served: {seen.said}"
+
+
+def _sentences(*parts: str | None) -> str:
+    """Parts as sentences of one text."""
+    found = [part.strip() for part in parts if part and part.strip()]
+    return " ".join(part if part.endswith((".", "!", "?", ")")) else f"{part}." for part in found)
+
+
+def _is_pair(certificate_path: str, key_path: str) -> bool:
+    return openssl.pair_error(certificate_path, key_path) is None
+
+
+def _has_key(path: str, spki: str | None) -> bool:
+    try:
+        return openssl.public_key_of_key(path).spki == spki
+    except HostError:
+        return False
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read().decode("ascii", "replace")
+    except OSError:
+        return ""
