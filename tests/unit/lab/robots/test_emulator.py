@@ -237,7 +237,7 @@ def test_the_log_tells_what_was_asked_but_no_secret(emulator: Emulator, ours: Te
     assert (entry["scheme"], entry["method"], entry["path"]) == ("https", "POST", "/api/v2.0.0/ssl/cert")
     assert (entry["authorization"], entry["status"]) == (True, 201)
     assert emulator.log("request", "robot-2") == []
-    assert [entry["ok"] for entry in emulator.log("handshake", "robot-2")] == [True]
+    assert emulator.handshakes("robot-2", 1) == [True]
     text = emulator.log_text()
     assert PASSWORD not in text
     assert LOGIN not in text
