@@ -9,8 +9,9 @@ module: endpoint_report
 short_description: Print what a run did to each endpoint, and whether a client accepts it
 version_added: 1.0.0
 description:
-  - Prints a table (endpoint, before, after, proof) and the line C(proved: n/N endpoints).
-  - Reads what the role M(certfleet.tls.tls_certificate#role) registered for each host in this run.
+  - >-
+    Prints a table (endpoint, before, after, proof) and the line C(proved: n/N endpoints).
+  - Reads what the role P(certfleet.tls.tls_certificate#role) registered for each host in this run.
   - Fails when an endpoint that could be reached is not proved. In check mode it only shows.
 options:
   endpoints:

@@ -129,6 +129,6 @@ def test_keys_are_encrypted_and_errors_hold_nothing_of_them() -> None:
 
 
 def test_serials_are_positive_and_fit_in_sixteen_octets() -> None:
-    serials = {new_serial() for _ in range(500)}
+    serials = {new_serial() for _number in range(500)}
     assert len(serials) == 500
     assert all(2**126 <= serial < 2**127 for serial in serials)
