@@ -36,7 +36,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """An answer. C(cut): the connection is reset after half of it."""
+    """An answer. C(cut): the connection is reset before the last byte of the body."""
 
     status: int
     body: bytes = b""
