@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
 import ssl
 from functools import partial
@@ -20,19 +19,12 @@ PATIENCE = 3.0
 def problem_of(host: topology.Host) -> str | None:
     """What is wrong with a running host, or None."""
     checks = [partial(_inside, host), *(partial(_ssh, address) for address in (host.ipv4, host.ipv6))]
-    for name, address in _endpoints_on(host):
-        checks += [partial(_tls, name, address), partial(_http, name, address)]
+    if host is topology.FLEET:
+        checks += [partial(_tls, host.name, address) for address in (host.ipv4, host.ipv6)]
+    if host is topology.GATEWAY:
+        checks += [partial(_way, device.name, to) for device in topology.DEVICES for to in (device.ipv4, device.ipv6)]
     problems = side_by_side(lambda check: check(), checks)
     return next((problem for problem in problems if problem is not None), None)
-
-
-def _endpoints_on(host: topology.Host) -> list[tuple[str, str]]:
-    """(name, address) of what a host serves over TLS and plain HTTP."""
-    served: dict[topology.Host, tuple[topology.Host | topology.Device, ...]] = {
-        topology.FLEET: (topology.FLEET,),
-        topology.GATEWAY: topology.DEVICES,
-    }
-    return [(member.name, address) for member in served.get(host, ()) for address in (member.ipv4, member.ipv6)]
 
 
 def _inside(host: topology.Host) -> str | None:
@@ -65,13 +57,12 @@ def _tls(name: str, address: str) -> str | None:
         return f"{name} does not speak TLS on {address} port 443: {exc}"
 
 
-def _http(name: str, address: str) -> str | None:
-    connection = http.client.HTTPConnection(address, 80, timeout=PATIENCE)
+def _way(name: str, address: str) -> str | None:
+    """A device that refuses is reached too: its ports may be switched off, or locked down by the collection."""
     try:
-        connection.request("GET", "/")
-        status = connection.getresponse().status
-    except (OSError, http.client.HTTPException) as exc:
-        return f"{name} does not answer plain HTTP on {address} port 80: {exc}"
-    finally:
-        connection.close()
-    return f"{name} answers {status} to plain HTTP on {address}" if status >= 500 else None
+        socket.create_connection((address, 443), timeout=PATIENCE).close()
+    except ConnectionRefusedError:
+        return None
+    except OSError as exc:
+        return f"{name} cannot be reached on {address}: {exc}"
+    return None

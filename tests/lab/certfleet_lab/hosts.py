@@ -146,5 +146,6 @@ def ensure_all(*, lab: str) -> None:
         remove([container.name for container in of_labs()])
         network.make()
     network.ensure_routes()
+    images.clear_work()
     images.ensure_machine()
     side_by_side(lambda host: ensure(host, lab=lab), topology.HOSTS)

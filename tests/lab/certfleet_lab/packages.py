@@ -25,6 +25,8 @@ NEEDED = {
     "ssh-keygen": "openssh-client",
     "openssl": "openssl",
 }
+# Another apt-get may be at work: wait for it.
+PATIENT = ("-o", "DPkg::Lock::Timeout=90")
 QUIET = {"DEBIAN_FRONTEND": "noninteractive"}
 
 
@@ -44,8 +46,10 @@ def install(names: list[str]) -> None:
         )
     say(f"installing {', '.join(names)} (apt)")
     hint = "Check the machine's apt sources and network, then run lab-up again."
-    run(["apt-get", "update", "-q"], timeout=120, env=QUIET, hint=hint)
-    install_now = ["apt-get", "install", "-q", "-y", "--no-install-recommends", *names]
+    run(["apt-get", *PATIENT, "update", "-q"], timeout=120, env=QUIET, hint=hint)
+    # An installation that was interrupted blocks every further one.
+    run(["dpkg", "--configure", "-a"], timeout=120, env=QUIET, hint=hint)
+    install_now = ["apt-get", *PATIENT, "install", "-q", "-y", "--no-install-recommends", *names]
     run(install_now, timeout=240, env=QUIET, hint=hint)
 
 

@@ -31,6 +31,8 @@ LOCK = MACHINE / "lock"
 DOCKER_DATA = MACHINE / "docker"
 ENGINE_LOG = MACHINE / "dockerd.log"
 DOWNLOADS = MACHINE / "downloads"
+# What is being built; emptied at every lab-up, since one that was interrupted leaves its pieces.
+WORK = MACHINE / "work"
 # What the hosts *are*: their SSH host keys and the robots' built-in keys. They survive the rebuilding of one host, and
 # stay out of the checkout, where no private key but the operator's is to be found.
 HOST_KEYS = MACHINE / "host-keys"
@@ -43,6 +45,6 @@ ENGINE_SOCKET = Path("/var/run/docker.sock")
 
 def remove_machine_state() -> None:
     """Remove what all checkouts share; the engine must be stopped."""
-    for folder in (DOCKER_DATA, DOWNLOADS):
+    for folder in (DOCKER_DATA, DOWNLOADS, WORK):
         shutil.rmtree(folder, ignore_errors=True)
     ENGINE_LOG.unlink(missing_ok=True)
