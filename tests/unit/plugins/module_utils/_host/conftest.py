@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ansible_collections.certfleet.tls.plugins.module_utils._host.endpoint import Endpoint
 from ansible_collections.certfleet.tls.plugins.module_utils._host.staging import stage
 from ansible_collections.certfleet.tls.plugins.module_utils._host.transaction import Outcome, Transaction

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ansible_collections.certfleet.tls.plugins.module_utils._host.errors import HostError
 from ansible_collections.certfleet.tls.plugins.module_utils._host.generations import Generations
 from ansible_collections.certfleet.tls.plugins.module_utils._host.where import Where
-from hypothesis import given
-from hypothesis import strategies as st
 
 from .interruption import Killed, struck
 

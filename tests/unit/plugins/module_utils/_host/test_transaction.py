@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ansible_collections.certfleet.tls.plugins.module_utils._host.look import look_at
 from ansible_collections.certfleet.tls.plugins.module_utils._probe.tls import look
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import parse_bundle
