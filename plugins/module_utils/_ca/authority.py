@@ -61,7 +61,7 @@ class Wish:
         return {
             part: {
                 "common_name": certificate.common_name,
-                "organization": self.organization,
+                **({"organization": self.organization} if self.organization else {}),
                 "key": certificate.key_type,
                 "lifetime": f"{certificate.lifetime // 86400} days",
             }
@@ -205,7 +205,11 @@ def _to_be_created(wish: Wish, *, store: Store, passphrase: Passphrase, generate
     if passphrase.missing and (not generate or store.names()):
         # Nothing can be created without one; and a new one beside keys that have another would only confuse.
         passphrase.get()
-    return Found(due=[f"create the authority '{wish.name}'"], after={"authority": wish.name, **wish.describe()})
+    return Found(
+        due=[f"create the authority '{wish.name}'"],
+        before={"authority": "absent"},
+        after={"authority": wish.name, **wish.describe()},
+    )
 
 
 def _provide_passphrase(passphrase: Passphrase, *, store: Store) -> None:

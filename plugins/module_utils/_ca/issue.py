@@ -24,6 +24,11 @@ from .store import Store
 BACKDATE = 3600
 
 
+def backdated(now: int, lifetime: int) -> int:
+    """When a certificate begins. A short life is not stretched by the full hour: it would be due at once."""
+    return now - min(BACKDATE, lifetime // 10)
+
+
 class Issuer(Protocol):
     """Where signatures of one authority come from. The ledger is not its business: it only signs."""
 
@@ -135,7 +140,7 @@ class _Batch:
             common_name=order.common_name,
             names=order.names,
             spki=order.spki,
-            not_before=self._now - BACKDATE,
+            not_before=backdated(self._now, order.lifetime),
             not_after=min(self._now + order.lifetime, issuer.not_after),
             why=order.reasons,
         )

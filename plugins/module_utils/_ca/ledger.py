@@ -123,8 +123,8 @@ class Ledger:
     def find_issued(self, *, identity: str, name: str, spki: str) -> list[Entry]:
         """The certificates for this key that are in force, newest first."""
         rows = self._run(
-            "SELECT * FROM certificates WHERE spki = ? AND identity = ? AND name = ? AND state = 'issued' ORDER BY id DESC",
-            (spki, identity, name),
+            "SELECT * FROM certificates WHERE identity = ? AND name = ? AND state = 'issued' AND spki = ? ORDER BY id DESC",
+            (identity, name, spki),
         )
         return [_to_entry(row) for row in rows]
 
@@ -180,7 +180,7 @@ class Ledger:
         """
         found = {}
         for identity in identities:
-            ids = _worth_telling(
+            ids = choose(
                 self._run(
                     "SELECT name, id, state, installed_at FROM certificates WHERE identity = ? AND state != 'reserved'",
                     (identity,),
@@ -286,7 +286,8 @@ def _connect(path: str, *, busy_timeout: float) -> sqlite3.Connection:
     return connection
 
 
-def _worth_telling(rows: Iterable[sqlite3.Row], *, newest: int) -> list[int]:
+def choose(rows: Iterable[Iterable[Any]], *, newest: int) -> list[int]:
+    """Ids, newest first, of what leaves_of() tells; rows are (name, id, state, installed_at)."""
     by_name: dict[str, list[tuple[int, str, int | None]]] = {}
     for name, number, state, installed_at in rows:
         by_name.setdefault(name, []).append((number, state, installed_at))

@@ -35,7 +35,6 @@ _V1 = (
     """,
     # All that ca_info needs to choose is in the index: it reads no row of the many that it does not return.
     "CREATE INDEX certificates_by_holder ON certificates (identity, name, state, installed_at)",
-    "CREATE INDEX certificates_by_key ON certificates (spki)",
     "CREATE INDEX certificates_by_end ON certificates (state, not_after)",
     """
     CREATE TABLE pins (

@@ -1,0 +1,184 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SIGKILL before every write of a creation, an issue and a record: nothing half-written, no signature that nobody knows."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sqlite3
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.certfleet.tls.plugins.module_utils._ca import local
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.record import record
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import load_key
+
+from .workshop import KILLED, Workshop, in_child, request
+
+WRITES = ("open", "mkdir", "link", "unlink", "rename", "fsync", "ftruncate", "pwrite", "chmod")
+
+
+class Interruption:
+    """Counts writes to disk, ledger and the signatures, and kills its own process before the one whose number is given."""
+
+    def __init__(self, at: int, signed: Path) -> None:
+        self.at = at
+        self.count = 0
+        self._signed = signed
+
+    def step(self) -> None:
+        self.count += 1
+        if self.count == self.at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def install(self) -> None:
+        """Only ever in a child: nothing is put back."""
+        for name in WRITES:
+            setattr(os, name, self._counted(getattr(os, name)))
+        interruption = self
+
+        class Connection(sqlite3.Connection):
+            def execute(self, *arguments: Any) -> sqlite3.Cursor:
+                interruption.step()
+                return super().execute(*arguments)
+
+            def executemany(self, sql: str, rows: Iterable[Any]) -> sqlite3.Cursor:
+                return super().executemany(sql, (row for row in rows if interruption.step() is None))
+
+        for place, name, replacement in (
+            (sqlite3, "connect", functools.partial(sqlite3.connect, factory=Connection)),
+            (local, "sign_leaf", self._remembered(local.sign_leaf)),
+        ):
+            setattr(place, name, replacement)
+
+    def _counted(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **options: Any) -> Any:
+            self.step()
+            return call(*arguments, **options)
+
+        return counted
+
+    def _remembered(self, sign: Callable[..., Any]) -> Callable[..., Any]:
+        """A signature that exists is written down beside the CA, before anything else can happen."""
+
+        def remembered(*arguments: Any, **options: Any) -> Any:
+            self.step()
+            certificate = sign(*arguments, **options)
+            with self._signed.open("a") as file:
+                file.write(f"{certificate.serial_number:x}\n")
+            self.step()
+            return certificate
+
+        return remembered
+
+
+def killed_at_every_step(
+    make: Callable[[], Workshop], work: Callable[[Workshop], object]
+) -> Iterable[tuple[Workshop, bool]]:
+    """For each number of steps a new host whose process was killed then; the last one was not killed any more."""
+    for at in range(1, 500):
+        workshop = make()
+        interruption = Interruption(at, workshop.folder / "signed")
+
+        def child(workshop: Workshop = workshop, interruption: Interruption = interruption) -> None:
+            interruption.install()
+            work(workshop)
+
+        status = in_child(child)
+        assert status in (0, KILLED), at
+        yield workshop, status == KILLED
+        if status == 0:
+            return
+    raise AssertionError("it never ended")
+
+
+@pytest.fixture
+def make_empty(tmp_path: Path) -> Callable[[], Workshop]:
+    numbers = iter(range(1000))
+
+    def make() -> Workshop:
+        folder = tmp_path / str(next(numbers))
+        folder.mkdir()
+        return Workshop(folder)
+
+    return make
+
+
+@pytest.fixture
+def make_workshop(make_empty: Callable[[], Workshop]) -> Callable[[], Workshop]:
+    def make() -> Workshop:
+        workshop = make_empty()
+        workshop.create()
+        return workshop
+
+    return make
+
+
+def files(folder: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()} if Path(folder).exists() else {}
+
+
+def test_creation(make_empty: Callable[[], Workshop]) -> None:
+    steps = 0
+    for workshop, _killed in killed_at_every_step(make_empty, lambda workshop: workshop.create()):
+        steps += 1
+        left = files(workshop.store.path("fleet"))
+        assert sorted(left) in ([], ["issuing.key", "issuing.pem", "root.key", "root.pem"])
+        workshop.create()
+        assert workshop.create().due == []
+        if left:
+            assert files(workshop.store.path("fleet")) == left
+        assert workshop.store.names() == os.listdir(workshop.store.authorities) == ["fleet"]
+        assert workshop.passphrase_file.parent.stat().st_mode & 0o777 == 0o700
+        load_key(files(workshop.store.path("fleet"))["root.key"], workshop.passphrase().get())
+        assert workshop.issue_one()["issued"]
+    assert steps > 40
+
+
+def test_issue(make_workshop: Callable[[], Workshop]) -> None:
+    batch = [request(f"robot-{number}") for number in range(3)]
+    steps = 0
+    for workshop, killed in killed_at_every_step(make_workshop, lambda workshop: workshop.issue(*batch)):
+        steps += 1
+        signed = (workshop.folder / "signed").read_text().split() if (workshop.folder / "signed").exists() else []
+        known = [row[0] for row in workshop.sql("SELECT serial FROM certificates WHERE identity != ''")]
+        assert set(signed) <= set(known)
+        assert len(set(signed)) == len(signed)
+        assert workshop.sql("PRAGMA integrity_check") == [("ok",)]
+        before = workshop.states()
+        assert before in ([], ["reserved"] * 3, ["issued"] * 3)
+        answers = workshop.issue(*batch)["certificates"]
+        assert [answers[item["id"]]["issued"] for item in batch] == [before != ["issued"] * 3] * 3
+        assert workshop.states().count("issued") == 3
+        assert killed or before == ["issued"] * 3
+    assert steps > 15
+
+
+def test_record(make_workshop: Callable[[], Workshop]) -> None:
+    outcome = {"identity": "robot-1", "name": "https", "outcome": "installed"}
+    pin = {"identity": "robot-1", "spki": "ab" * 32}
+
+    def work(workshop: Workshop) -> None:
+        fingerprint = workshop.sql("SELECT max(fingerprint) FROM certificates WHERE identity = 'robot-1'")[0][0]
+        record([{**outcome, "fingerprint": fingerprint}] * 2, [pin], store=workshop.store, now=workshop.now)
+
+    def make() -> Workshop:
+        workshop = make_workshop()
+        workshop.issue_one()
+        return workshop
+
+    steps = 0
+    for workshop, killed in killed_at_every_step(make, work):
+        steps += 1
+        counts = workshop.sql("SELECT (SELECT count(*) FROM outcomes), (SELECT count(*) FROM pins)")[0]
+        assert counts in ((0, 0), (2, 1))
+        assert killed or counts == (2, 1)
+        work(workshop)
+        assert workshop.info("robot-1")["identities"]["robot-1"]["pins"] == ["ab" * 32]
+    assert steps > 8

@@ -1,0 +1,254 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the ledger tells and what is written to it."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.certfleet.tls.plugins.module_utils._ca import schema
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.ledger import Ledger, choose
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.record import record
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Known
+
+from .workshop import DAY, Workshop, request
+
+SPKI = "ab" * 32
+
+
+def issue_many(workshop: Workshop, count: int, identity: str = "robot-1") -> list[dict[str, Any]]:
+    """As many certificates for one name, a day apart, oldest first."""
+    answers = []
+    for number in range(count):
+        workshop.now += DAY
+        answers.append(workshop.issue_one(identity, names=[f"DNS:generation-{number}.example"]))
+    return answers
+
+
+def told(workshop: Workshop, identity: str = "robot-1") -> list[tuple[str, str]]:
+    """(serial, state) as ca_info tells them."""
+    known = workshop.info(identity)["identities"]
+    return [(leaf["serial"], leaf["state"]) for leaf in known.get(identity, {"leaves": []})["leaves"]]
+
+
+def test_info_of_a_fresh_ca(workshop: Workshop) -> None:
+    answer = workshop.info("robot-1")
+    folder = Path(workshop.store.path("fleet"))
+    assert answer == {
+        "authorities": {
+            "fleet": {"anchors": (folder / "root.pem").read_text(), "chain": (folder / "issuing.pem").read_text()}
+        },
+        "identities": {},
+        "time": workshop.now,
+    }
+
+
+def test_info_feeds_the_verdict(workshop: Workshop) -> None:
+    answer = workshop.issue_one()
+    record([], [{"identity": "robot-1", "spki": SPKI, "why": "on site"}], store=workshop.store, now=workshop.now)
+    known = Known.from_ca_info(workshop.info("robot-1", "robot-2"), identity="robot-1", authority="fleet")
+    assert known.available
+    assert known.issuing is not None
+    assert (known.pins, known.leaves) == ({SPKI}, {answer["fingerprint"]: "issued"})
+
+
+def test_info_without_a_ca(empty: Workshop) -> None:
+    with pytest.raises(CAError, match="There is no CA yet") as refused:
+        empty.info("robot-1")
+    assert refused.value.code == "missing"
+    assert list(empty.folder.iterdir()) == []
+
+
+def test_info_tells_the_newest_the_one_in_service_and_the_revoked(workshop: Workshop) -> None:
+    answers = issue_many(workshop, 9)
+    serials = [answer["serial"] for answer in answers]
+    workshop.sql("UPDATE certificates SET state = 'revoked' WHERE serial = ?", serials[0])
+    workshop.install(answers[2])
+    workshop.issue_one("robot-2")
+    assert told(workshop) == [
+        (serials[8], "issued"),
+        (serials[7], "issued"),
+        (serials[6], "issued"),
+        (serials[2], "issued"),
+        (serials[0], "revoked"),
+    ]
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from(["https", "api"]),
+        st.sampled_from(["issued", "superseded", "revoked"]),
+        st.none() | st.integers(0, 50),
+    ),
+    max_size=30,
+)
+
+
+@given(rows=ROWS, newest=st.integers(0, 4))
+def test_choice_is_what_its_definition_says(rows: list[tuple[str, str, int | None]], newest: int) -> None:
+    numbered = [(name, number, state, at) for number, (name, state, at) in enumerate(rows)]
+    chosen = set(choose(numbered, newest=newest))
+    for name, number, state, at in numbered:
+        peers = [row for row in numbered if row[0] == name]
+        is_new = sum(row[1] > number for row in peers) < newest
+        in_service = at is not None and not any(row[3] is not None and (row[3], row[1]) > (at, number) for row in peers)
+        assert (number in chosen) is (is_new or in_service or state == "revoked")
+
+
+def test_expired_is_told_and_later_marked(workshop: Workshop) -> None:
+    serial = workshop.issue_one()["serial"]
+    workshop.now += 91 * DAY
+    assert told(workshop) == [(serial, "expired")]
+    assert workshop.states() == ["issued"]
+    workshop.issue_one("robot-2")
+    assert workshop.states() == ["expired", "issued"]
+
+
+def test_revoked_stays_revoked_when_it_expires(workshop: Workshop) -> None:
+    serial = workshop.issue_one()["serial"]
+    workshop.sql("UPDATE certificates SET state = 'revoked' WHERE serial = ?", serial)
+    workshop.now += 91 * DAY
+    workshop.issue_one("robot-2")
+    assert told(workshop) == [(serial, "revoked")]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "states"),
+    [
+        ("installed", ["superseded", "issued", "issued"]),
+        ("reloaded", ["superseded", "issued", "issued"]),
+        ("rolled_back", ["issued", "issued", "issued"]),
+        ("failed", ["issued", "issued", "issued"]),
+    ],
+)
+def test_what_came_into_service_supersedes_the_older(workshop: Workshop, outcome: str, states: list[str]) -> None:
+    answers = issue_many(workshop, 3)
+    workshop.issue_one("robot-2")
+    workshop.issue_one(name="api")
+    workshop.install(answers[1], outcome=outcome)
+    assert workshop.states() == [*states, "issued", "issued"]
+
+
+def test_a_certificate_of_somebody_else_supersedes_nothing(workshop: Workshop) -> None:
+    issue_many(workshop, 2)
+    other = workshop.issue_one("robot-2")
+    workshop.install(other, identity="robot-1")
+    workshop.install({"fingerprint": "0" * 64}, identity="robot-1")
+    assert workshop.states() == ["issued"] * 3
+
+
+def test_outcomes_are_kept_in_full(workshop: Workshop) -> None:
+    item = {
+        "id": "r/https",
+        "identity": "r",
+        "name": "https",
+        "outcome": "rolled_back",
+        "reasons": ["expiring", "mode_changed"],
+        "said": "no",
+    }
+    assert record([item, item], [], store=workshop.store, now=7) == {"recorded": 2, "pinned": 0}
+    kept = workshop.sql("SELECT at, identity, name, outcome, reasons, fingerprint, said FROM outcomes")
+    assert kept == [(7, "r", "https", "rolled_back", "expiring mode_changed", None, "no")] * 2
+
+
+def test_pins_count_once_and_fingerprints_may_have_colons(workshop: Workshop) -> None:
+    colons = ":".join(["AB"] * 32)
+    pins = [
+        {"identity": "r", "spki": SPKI},
+        {"identity": "r", "spki": colons},
+        {"identity": "s", "spki": SPKI, "why": "new"},
+    ]
+    assert record([], pins, store=workshop.store, now=7) == {"recorded": 0, "pinned": 2}
+    assert record([], pins, store=workshop.store, now=8) == {"recorded": 0, "pinned": 0}
+    assert workshop.info("r", "s", "t")["identities"] == {
+        "r": {"pins": [SPKI], "leaves": []},
+        "s": {"pins": [SPKI], "leaves": []},
+    }
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "pins", "said"),
+    [
+        (
+            [{"identity": "r", "name": "n", "outcome": "installed"}, {"identity": "r"}],
+            [],
+            "'name' is missing .* 'r/\\?'",
+        ),
+        (
+            [{"identity": "r", "name": "n", "outcome": "installed", "fingerprint": "x"}],
+            [],
+            "'fingerprint' is no SHA-256",
+        ),
+        ([], [{"identity": "r", "spki": SPKI}, {"identity": "r", "spki": "short"}], "'spki' is no SHA-256"),
+        ([], [{"spki": SPKI}], "'identity' is missing"),
+    ],
+)
+def test_all_is_recorded_or_nothing(workshop: Workshop, outcomes: list[Any], pins: list[Any], said: str) -> None:
+    with pytest.raises(CAError, match=said):
+        record(outcomes, pins, store=workshop.store, now=7)
+    assert workshop.sql("SELECT (SELECT count(*) FROM outcomes) + (SELECT count(*) FROM pins)") == [(0,)]
+
+
+def test_recording_nothing_needs_no_lock(workshop: Workshop) -> None:
+    assert record([], [], store=workshop.store, now=7) == {"recorded": 0, "pinned": 0}
+    with pytest.raises(CAError, match="There is no CA yet"):
+        record([], [], store=type(workshop.store)(str(workshop.folder / "nowhere")), now=7)
+
+
+def test_large_questions_read_no_more_than_they_return(workshop: Workshop) -> None:
+    """What makes 100,000 certificates cost nothing: every query is answered from an index."""
+    plans = {
+        "SELECT name, id, state, installed_at FROM certificates WHERE identity = ? AND state != 'reserved'": "COVERING INDEX",
+        "SELECT * FROM certificates WHERE identity = ? AND name = ? AND state = 'issued' AND spki = ?": "AND state=?)",
+        "SELECT * FROM certificates WHERE fingerprint = ?": "(fingerprint=?)",
+        "UPDATE certificates SET state = 'expired' WHERE state IN ('issued', 'superseded') AND not_after < ?": "not_after<?",
+    }
+    for statement, wanted in plans.items():
+        plan = workshop.sql(f"EXPLAIN QUERY PLAN {statement}", *(["x"] * statement.count("?")))
+        assert wanted in str(plan), statement
+
+
+def test_older_ledger_is_brought_up_to_date(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    issue_many(workshop, 2)
+    newer = (*schema.STEPS, ("CREATE TABLE tags (serial TEXT)", "INSERT INTO tags SELECT serial FROM certificates"))
+    monkeypatch.setattr("ansible_collections.certfleet.tls.plugins.module_utils._ca.ledger.STEPS", newer)
+    assert len(told(workshop)) == 2
+    assert workshop.sql("SELECT count(*) FROM tags") == [(4,)]
+    assert workshop.sql("SELECT version FROM schema_version") == [(2,)]
+    monkeypatch.undo()
+    with pytest.raises(CAError, match="its version is 2, this one reads up to 1"):
+        workshop.info()
+
+
+def test_migration_that_fails_leaves_the_old_ledger(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = (*schema.STEPS, ("CREATE TABLE tags (serial TEXT)", "nonsense"))
+    monkeypatch.setattr("ansible_collections.certfleet.tls.plugins.module_utils._ca.ledger.STEPS", broken)
+    with pytest.raises(CAError, match="was undone"):
+        workshop.info()
+    monkeypatch.undo()
+    assert workshop.sql("SELECT name FROM sqlite_master WHERE name = 'tags'") == []
+    assert workshop.info()["identities"] == {}
+
+
+def test_a_reader_does_not_wait_for_a_writer(workshop: Workshop) -> None:
+    workshop.issue_one()
+    writer = sqlite3.connect(workshop.store.ledger, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    writer.execute("UPDATE certificates SET state = 'revoked'")
+    assert [state for _serial, state in told(workshop)] == ["issued"]
+    with (
+        Ledger.open(workshop.store.ledger, busy_timeout=0.1) as ledger,
+        pytest.raises(CAError, match="Another process holds it"),
+    ):
+        ledger.reserve([], now=1)
+    writer.execute("ROLLBACK")
+    writer.close()
+    assert workshop.issue(request("after"))["certificates"]["after/https"]["issued"]

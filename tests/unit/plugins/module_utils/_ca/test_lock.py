@@ -1,0 +1,104 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One writer at a time: waiting is bounded, and concurrent issuers do not undo each other's work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.lock import locked
+
+from .workshop import Workshop, request
+
+
+class Clock:
+    """Time passes only by sleeping."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_waiting_is_bounded_and_the_holder_is_named(workshop: Workshop) -> None:
+    clock = Clock()
+    with locked(workshop.store.directory):
+        with pytest.raises(
+            CAError, match=rf"Another process \(id {os.getpid()}\) has been writing to the CA for 60 s"
+        ) as refused:
+            with locked(workshop.store.directory, clock=clock, sleep=clock.sleep):
+                raise AssertionError("two held the lock at once")
+        assert refused.value.code == "locked"
+        assert 60 <= clock.now < 61
+    with locked(workshop.store.directory, wait=0):
+        assert clock.now < 61
+
+
+def test_issuing_waits_for_the_lock(workshop: Workshop) -> None:
+    with locked(workshop.store.directory), pytest.raises(CAError, match="is locked"):
+        workshop.issue(request(), wait=0.05)
+    assert workshop.states() == []
+
+
+def test_lock_of_a_killed_process_is_free(workshop: Workshop) -> None:
+    ready, held = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            with locked(workshop.store.directory):
+                os.write(held, b"!")
+                time.sleep(60)
+        finally:
+            os._exit(1)
+    assert os.read(ready, 1) == b"!"
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert workshop.issue_one()["issued"]
+
+
+def test_concurrent_issuers_sign_each_certificate_once(workshop: Workshop) -> None:
+    """Each asks for its own certificates, and all of them for the same ones as well."""
+    children = []
+    for number in range(4):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                own = [request(f"robot-{number}-{item}") for item in range(20)]
+                answers = workshop.issue(*own, *(request(f"common-{item}") for item in range(20)))["certificates"]
+                status = 0 if all("error" not in answer for answer in answers.values()) else 2
+            finally:
+                os._exit(status)
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 4
+    assert workshop.states() == ["issued"] * 100
+    assert workshop.sql(
+        "SELECT count(DISTINCT identity), count(DISTINCT serial) FROM certificates WHERE identity != ''"
+    ) == [(100, 100)]
+
+
+def test_concurrent_creators_make_one_authority(empty: Workshop) -> None:
+    children = []
+    for _number in range(4):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                empty.create()
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 4
+    assert empty.sql("SELECT count(*) FROM certificates") == [(2,)]
+    assert empty.create().due == []

@@ -1,0 +1,93 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Passphrases come from private files and bounded commands, and appear in no error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.passphrase import Passphrase
+
+SECRET = "planted-secret-4711"
+
+
+def secret_file(tmp_path: Path, content: str = SECRET + "\n", mode: int = 0o600) -> Path:
+    path = tmp_path / "passphrase"
+    path.write_text(content)
+    path.chmod(mode)
+    return path
+
+
+@pytest.mark.parametrize("content", [SECRET, SECRET + "\n", SECRET + "\r\n"])
+def test_file_is_read_without_its_line_end(tmp_path: Path, content: str) -> None:
+    assert Passphrase(file=str(secret_file(tmp_path, content))).get() == SECRET.encode()
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660])
+def test_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
+    path = secret_file(tmp_path, mode=mode)
+    with pytest.raises(CAError, match=f"{path} is open to others") as refused:
+        Passphrase(file=str(path)).get()
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize("content", ["", "\n", f"{SECRET}\nsecond line\n", "x" * 1024])
+def test_file_that_is_no_passphrase_is_refused(tmp_path: Path, content: str) -> None:
+    with pytest.raises(CAError, match="one line that is not empty") as refused:
+        Passphrase(file=str(secret_file(tmp_path, content))).get()
+    assert SECRET not in str(refused.value)
+
+
+def test_missing_file_names_the_next_step(tmp_path: Path) -> None:
+    passphrase = Passphrase(file=str(tmp_path / "none"))
+    assert passphrase.missing
+    with pytest.raises(CAError, match=r"none does not exist\. Put it back from your backup"):
+        passphrase.get()
+
+
+def test_command_is_preferred_to_the_file(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", f"print('{SECRET}')"]
+    assert Passphrase(file=str(tmp_path / "none"), command=command).get() == SECRET.encode()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (f"print('{SECRET}'); raise SystemExit(3)", "ended with 3"),
+        (f"print('{SECRET}', flush=True); import time; time.sleep(60)", "had not ended after 1 s"),
+        ("pass", "gives no passphrase"),
+    ],
+)
+def test_command_that_fails_is_an_error_without_its_output(code: str, said: str) -> None:
+    with pytest.raises(CAError, match=said) as refused:
+        Passphrase(file=None, command=[sys.executable, "-c", code], timeout=1.0).get()
+    cause: BaseException | None = refused.value
+    while cause is not None:
+        assert SECRET not in f"{cause!s} {vars(cause)}"
+        cause = cause.__cause__
+
+
+def test_command_that_cannot_be_started() -> None:
+    with pytest.raises(CAError, match="could not be started"):
+        Passphrase(file=None, command=["/nonexistent/program"]).get()
+
+
+def test_generated_one_is_private_random_and_never_replaced(tmp_path: Path) -> None:
+    paths = [tmp_path / folder / "passphrase" for folder in ("a", "b")]
+    for path in paths:
+        Passphrase(file=str(path)).generate()
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+    first, second = (Passphrase(file=str(path)).get() for path in paths)
+    assert first != second
+    assert len(first) >= 40
+    with pytest.raises(CAError, match="Could not write"):
+        Passphrase(file=str(paths[0])).generate()
+    assert Passphrase(file=str(paths[0])).get() == first
+    assert os.listdir(paths[0].parent) == ["passphrase"]

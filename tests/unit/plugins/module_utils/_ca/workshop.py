@@ -1,0 +1,126 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real CA in a folder of the test, with a clock that the test turns."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.authority import Found, Wish, ensure
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.issue import issue
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.known import read_info
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.local import LocalIssuer
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.passphrase import Passphrase
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.record import record
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.store import Store
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import build_csr
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key, spki_of
+
+NOW = 1_800_000_000
+DAY = 86400
+KEYS = [new_key("ec-p256") for _ in range(4)]
+
+
+def wish(name: str = "fleet", **options: Any) -> Wish:
+    """The authority that tests want unless they say otherwise."""
+    root = {"lifetime": "10y", "key_type": "ec-p256", **options.pop("root", {})}
+    issuing = {"lifetime": "5y", "key_type": "ec-p256", **options.pop("issuing", {})}
+    return Wish.from_options({"name": name, "root": root, "issuing": issuing, **options})
+
+
+def request(identity: str = "robot-1", *, key: int = 0, **changes: Any) -> dict[str, Any]:
+    """What the engine asks for; the CSR is for one of KEYS and asks for nothing itself."""
+    name = changes.get("name", "https")
+    asked = {
+        "id": f"{identity}/{name}",
+        "identity": identity,
+        "name": name,
+        "authority": "fleet",
+        "profile": "server",
+        "common_name": identity,
+        "names": [f"DNS:{identity}.plant.example", "IP:198.19.1.11"],
+        "csr": build_csr(KEYS[key], common_name=None, names=()),
+        "spki": spki_of(KEYS[key].public_key()),
+        "lifetime": 90 * DAY,
+        "renew_before": None,
+        "reasons": ["missing"],
+    }
+    return {**asked, **changes}
+
+
+class Workshop:
+    """One CA host. Each call is what a module's run would do; C(now) is its clock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = Store(str(folder / "ca"))
+        self.passphrase_file = folder / "secret" / "passphrase"
+        self.now = NOW
+
+    def passphrase(self) -> Passphrase:
+        return Passphrase(file=str(self.passphrase_file))
+
+    def create(self, name: str = "fleet", *, generate: bool = True, **options: Any) -> Found:
+        return ensure(
+            wish(name, **options), store=self.store, passphrase=self.passphrase(), generate=generate, now=self.now
+        )
+
+    def issue(self, *requests: dict[str, Any], wait: float = 60.0) -> dict[str, Any]:
+        passphrase = self.passphrase()
+        return issue(
+            requests,
+            store=self.store,
+            open_issuer=lambda authority: LocalIssuer(self.store, authority, passphrase),
+            now=self.now,
+            wait=wait,
+        )
+
+    def issue_one(self, *arguments: Any, **changes: Any) -> dict[str, Any]:
+        asked = request(*arguments, **changes)
+        answer: dict[str, Any] = self.issue(asked)["certificates"][asked["id"]]
+        return answer
+
+    def info(self, *identities: str) -> dict[str, Any]:
+        return read_info(self.store, identities, now=self.now)
+
+    def install(
+        self, answer: dict[str, Any], identity: str = "robot-1", name: str = "https", outcome: str = "installed"
+    ) -> None:
+        item = {"identity": identity, "name": name, "outcome": outcome, "fingerprint": answer["fingerprint"]}
+        record([item], [], store=self.store, now=self.now)
+
+    def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Look into the ledger, or spoil it, behind its back."""
+        connection = sqlite3.connect(self.store.ledger)
+        try:
+            with connection:
+                return connection.execute(statement, values).fetchall()
+        finally:
+            connection.close()
+
+    def states(self) -> list[str]:
+        return [row[0] for row in self.sql("SELECT state FROM certificates WHERE identity != '' ORDER BY id")]
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Run it in a process of its own; the exit status, or minus the signal that ended it."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        finally:
+            # pytest must not go on in the child, whatever happened.
+            os._exit(status)
+    _child, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+KILLED = -signal.SIGKILL
