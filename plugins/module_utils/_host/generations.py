@@ -13,12 +13,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from . import durable
 from .errors import HostError
+from .openssl import pair_error
 from .where import ROLES, Where, folder_of
 
 FILE_OF = {"certificate": "certificate.pem", "key": "key.pem", "chain": "chain.pem"}
@@ -44,6 +46,12 @@ class Generations:
         self.where = where
         self.root = os.path.join(folder_of(where.key), f".certfleet-{name}")
         self._is_pair = is_pair
+
+    @classmethod
+    def of(cls, wanted: Mapping[str, Any]) -> Generations:
+        """Those of a wanted certificate (identity, name, where)."""
+        where = Where.from_dict(wanted["where"], where=id_of(wanted))
+        return cls(str(wanted["name"]), where, is_pair=lambda certificate, key: pair_error(certificate, key) is None)
 
     # What is there
 
@@ -290,6 +298,11 @@ class Generations:
                 return stream.read()
         except OSError as exc:
             raise HostError(f"{path} cannot be read, so it cannot be kept for going back: {exc.strerror}.") from exc
+
+
+def id_of(wanted: Mapping[str, Any]) -> str:
+    """How the ledger and all results name a certificate."""
+    return f"{wanted['identity']}/{wanted['name']}"
 
 
 def contents_of(certificate: str, key: bytes, chain: str, *, has_chain_file: bool) -> dict[str, bytes]:

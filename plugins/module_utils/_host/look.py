@@ -12,23 +12,20 @@ from typing import Any
 from . import access, openssl, pem
 from .endpoint import Endpoint
 from .errors import HostError
-from .generations import Generations
+from .generations import Generations, id_of
 from .reload import method_of
 from .where import Where
 
 
-def look_at(target: Mapping[str, Any]) -> dict[str, Any]:
-    """Read one target (id, name, where, reload, prove, anchors) as the raw values that the controller judges.
+def look_at(wanted: Mapping[str, Any], anchors: str | None) -> dict[str, Any]:
+    """Read what there is of one certificate (see argument_spec.py) as the raw values that the controller judges.
 
     Answers id, blocked, certificate, certificate_error, chain, key_spki, key_type, key_error, deviations, staged,
     served and unfinished. Certificates are PEM; of keys only the hash of the public half is told.
     """
-    name = str(target["id"])
-    where = Where.from_dict(target["where"], where=name)
-    store = Generations(
-        str(target["name"]), where, is_pair=lambda certificate, key: not openssl.pair_error(certificate, key)
-    )
-    found: dict[str, Any] = {"id": name, "blocked": _blocked(target, where, store), "unfinished": False, "staged": None}
+    store = Generations.of(wanted)
+    where, name = store.where, id_of(wanted)
+    found: dict[str, Any] = {"id": name, "blocked": _blocked(wanted, store), "unfinished": False, "staged": None}
     found.update(_certificate(where))
     found.update(_key(where))
     found["deviations"] = []
@@ -36,18 +33,19 @@ def look_at(target: Mapping[str, Any]) -> dict[str, Any]:
         found["deviations"] = [*store.unlinked(), *access.deviations(where)]
         found["unfinished"] = store.is_unfinished()
         found["staged"] = _staged(store, found["key_spki"])
-    found["served"] = _served(target, name)
+    prove = wanted.get("prove")
+    found["served"] = Endpoint.from_dict(prove, where=name).look(anchors).as_dict() if prove else None
     return found
 
 
-def _blocked(target: Mapping[str, Any], where: Where, store: Generations) -> str | None:
+def _blocked(wanted: Mapping[str, Any], store: Generations) -> str | None:
     """Why a deploy could not work on this host."""
     if not openssl.is_installed():
         return "there is no openssl command on this host. Install the package openssl."
-    obstacle = access.obstacle(where) or store.obstacle()
+    obstacle = access.obstacle(store.where) or store.obstacle()
     if obstacle:
         return obstacle
-    return method_of(target.get("reload"), where=str(target["id"]), files=store.files()).check()
+    return method_of(wanted.get("reload"), where=id_of(wanted), files=store.files()).check()
 
 
 def _certificate(where: Where) -> dict[str, Any]:
@@ -86,12 +84,6 @@ def _staged(store: Generations, key_in_use: str | None) -> dict[str, Any] | None
     except HostError:
         return None  # it is made anew when one is needed
     return None if spki == key_in_use else {"spki": spki, "certificate": blocks[0] if blocks else None}
-
-
-def _served(target: Mapping[str, Any], name: str) -> dict[str, Any] | None:
-    if not target.get("prove"):
-        return None
-    return Endpoint.from_dict(target["prove"], where=name).look(target.get("anchors")).as_dict()
 
 
 def _text(path: str) -> str | None:

@@ -11,34 +11,34 @@ from typing import Any
 
 from . import durable, openssl
 from .errors import HostError
-from .generations import Generations
+from .generations import Generations, id_of
 from .openssl import PublicKey
-from .where import Where
+
+DEFAULT_KEY = "ec-p256"
 
 
-def stage(target: Mapping[str, Any]) -> dict[str, Any]:
+def stage(wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Make ready a key of the wanted type and a request for it; one that an earlier run staged is used again.
 
-    Takes id, name, where, key_type, common_name and names; answers id, spki and csr (PEM).
+    O(wanted): a certificate as argument_spec.py describes it. Answers id, spki and csr (PEM).
     """
-    where = Where.from_dict(target["where"], where=str(target["id"]))
-    store = Generations(
-        str(target["name"]), where, is_pair=lambda certificate, key: not openssl.pair_error(certificate, key)
-    )
+    store = Generations.of(wanted)
     try:
         with store.holding():
             store.make_staged()
-            public = _key(store, str(target["key_type"]))
+            public = _key(store, str((wanted.get("key") or {}).get("type") or DEFAULT_KEY))
             # It belongs to an earlier request, which did not fit any more: else nothing would be requested now.
             durable.remove(store.staged_path("certificate"))
             csr = openssl.new_request(
-                store.staged_path("key"), common_name=target.get("common_name"), names=list(target.get("names") or ())
+                store.staged_path("key"),
+                common_name=wanted.get("common_name"),
+                names=list(wanted.get("subject_alt_names") or ()),
             )
     except OSError as exc:
         raise HostError(
             f"A key could not be staged in {store.root}: {exc.strerror}. The service's files were not touched."
         ) from exc
-    return {"id": str(target["id"]), "spki": public.spki, "csr": csr}
+    return {"id": id_of(wanted), "spki": public.spki, "csr": csr}
 
 
 def _key(store: Generations, key_type: str) -> PublicKey:

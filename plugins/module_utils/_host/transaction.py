@@ -12,9 +12,8 @@ from typing import Any
 from . import access, durable, openssl, pem
 from .endpoint import Endpoint
 from .errors import HostError
-from .generations import Generations, Promotion, contents_of
+from .generations import Generations, Promotion, contents_of, id_of
 from .reload import Method, method_of
-from .where import Where
 
 VERDICTS = ("issue", "install", "reload")
 
@@ -52,13 +51,13 @@ class Transaction:
     """The deploy of one certificate on this host."""
 
     def __init__(self, order: Mapping[str, Any], *, by: str = "", endpoint: Endpoint | None = None) -> None:
-        """O(order): id, name, verdict, where, reload, prove, anchors, spki, certificate, chain."""
-        self.id = str(order["id"])
+        """O(order): identity, name, verdict, where, reload, prove, anchors, spki, certificate, chain."""
+        self.id = id_of(order)
         self.verdict = str(order["verdict"])
         if self.verdict not in VERDICTS:
             raise HostError(f"{self.id}: there is nothing to deploy for the verdict '{self.verdict}'.")
-        self.where = Where.from_dict(order["where"], where=self.id)
-        self.store = Generations(str(order["name"]), self.where, is_pair=_is_pair)
+        self.store = Generations.of(order)
+        self.where = self.store.where
         self.method: Method = method_of(order.get("reload"), where=self.id, files=self.store.files())
         prove = order.get("prove")
         self.endpoint = endpoint or (Endpoint.from_dict(prove, where=self.id, by=by) if prove else None)
@@ -288,10 +287,6 @@ def _sentences(*parts: str | None) -> str:
     """Parts as sentences of one text."""
     found = [part.strip() for part in parts if part and part.strip()]
     return " ".join(part if part.endswith((".", "!", "?", ")")) else f"{part}." for part in found)
-
-
-def _is_pair(certificate_path: str, key_path: str) -> bool:
-    return openssl.pair_error(certificate_path, key_path) is None
 
 
 def _has_key(path: str, spki: str | None) -> bool:

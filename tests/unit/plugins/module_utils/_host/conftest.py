@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.certfleet.tls.plugins.module_utils._host.endpoint import Endpoint
+from ansible_collections.certfleet.tls.plugins.module_utils._host.look import look_at
 from ansible_collections.certfleet.tls.plugins.module_utils._host.staging import stage
 from ansible_collections.certfleet.tls.plugins.module_utils._host.transaction import Outcome, Transaction
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import parse_csr
@@ -50,12 +51,16 @@ class Site:
     def target(self, **changes: Any) -> dict[str, Any]:
         """What host_request looks at."""
         prove = {"address": ADDRESS, "port": self.port, "hold": 0.3, "timeout": 1} if self.port else None
-        common = {"id": "host-1/https", "name": "https", "where": self.where, "reload": self.reload, "prove": prove}
+        common = {"identity": "host-1", "name": "https", "where": self.where, "reload": self.reload, "prove": prove}
         return {**common, "anchors": self.authority.anchors, **changes}
 
     def request(self, key_type: str = "ec-p256", name: str = f"IP:{ADDRESS}") -> dict[str, Any]:
         """Stage a key and a request."""
-        return stage(self.target(key_type=key_type, common_name="host-1", names=[name]))
+        return stage(self.target(key={"type": key_type}, common_name="host-1", subject_alt_names=[name]))
+
+    def look(self) -> dict[str, Any]:
+        """What host_request finds."""
+        return look_at(self.target(), self.authority.anchors)
 
     def issue(self, staged: dict[str, Any], *, name: str = f"IP:{ADDRESS}") -> str:
         """Sign what was staged."""

@@ -159,9 +159,11 @@ def test_bad_anchors_are_refused(store: TrustStore, name: str, text: str) -> Non
 def test_families_are_told_apart_by_folder_and_command(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="ca-certificates"):
         this_store((TrustStore("x", str(tmp_path / "none"), "", ("true",), ("true",)),))
-    chosen = this_store((
-        TrustStore("no command", str(tmp_path), "", ("no-such-command",), ()),
-        TrustStore("right", str(tmp_path), "", ("true",), ()),
-    ))
+    chosen = this_store(
+        (
+            TrustStore("no command", str(tmp_path), "", ("no-such-command",), ()),
+            TrustStore("right", str(tmp_path), "", ("true",), ()),
+        )
+    )
     assert chosen.family == "right"
     assert len({store.folder for store in STORES}) == len(STORES)

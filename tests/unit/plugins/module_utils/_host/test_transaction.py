@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.certfleet.tls.plugins.module_utils._host.look import look_at
 from ansible_collections.certfleet.tls.plugins.module_utils._probe.tls import look
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import parse_bundle
 from ansible_collections.certfleet.tls.tests.unit.tls_peers import TestAuthority
@@ -68,7 +67,7 @@ def test_a_new_pair_is_installed_and_proved(site: Site, service: TlsService) -> 
 
 def test_a_look_after_an_installation_finds_nothing_wrong(site: Site, service: TlsService) -> None:
     _outcome, certificate = site.renew()
-    found = look_at(site.target())
+    found = site.look()
     assert found["certificate"] == certificate
     assert found["served"]["trusted"] is True
     assert (found["blocked"], found["staged"], found["unfinished"], found["deviations"]) == (None, None, False, [])
@@ -88,7 +87,7 @@ def test_a_service_that_keeps_the_old_certificate_is_rolled_back(site: Site, ser
 def test_a_rolled_back_pair_stays_staged_and_is_installed_later(site: Site, service: TlsService) -> None:
     service.stubborn = True
     outcome, certificate = site.renew()
-    staged = look_at(site.target())["staged"]
+    staged = site.look()["staged"]
     assert staged["certificate"] == certificate
     service.stubborn = False
     outcome = site.deploy(site.order(verdict="install", spki=staged["spki"], certificate=None))
@@ -167,7 +166,7 @@ def test_what_clients_would_refuse_never_reaches_the_service(
         certificate = site.issue(staged, name="DNS:other.example")
     elif flaw == "expired":
         site.put(site.authority.pair(f"IP:{ADDRESS}", not_before=-9, not_after=-1))
-        staged = {"spki": look_at(site.target())["key_spki"]}
+        staged = {"spki": site.look()["key_spki"]}
         certificate, changes, files = None, {"verdict": "install"}, site.served_files()
     elif flaw == "no chain":
         changes = {"chain": ""}
@@ -202,11 +201,11 @@ def test_a_service_that_does_not_follow_a_reload_is_reported(site: Site, service
 def test_an_installation_of_the_pair_in_use_mends_links_and_modes(site: Site, service: TlsService) -> None:
     pair = site.put(site.authority.pair(f"IP:{ADDRESS}"))
     (site.folder / "key.pem").chmod(0o644)
-    found = look_at(site.target())
+    found = site.look()
     assert f"{site.folder}/key.pem has mode 0644, should be 0600" in found["deviations"]
     outcome = site.deploy(site.order(verdict="install", spki=found["key_spki"], certificate=None))
     assert (outcome.outcome, served(site)) == ("installed", pair.certificate)
-    assert look_at(site.target())["deviations"] == []
+    assert site.look()["deviations"] == []
 
 
 def test_intermediates_have_a_file_of_their_own_where_that_is_wanted(site: Site, service: TlsService) -> None:
@@ -215,7 +214,7 @@ def test_intermediates_have_a_file_of_their_own_where_that_is_wanted(site: Site,
     assert outcome.outcome == "installed"
     assert (site.folder / "cert.pem").read_text() == certificate
     assert (site.folder / "chain.pem").read_text() == site.authority.chain
-    assert look_at(site.target())["chain"] == site.authority.chain
+    assert site.look()["chain"] == site.authority.chain
 
 
 def test_two_runs_at_once_do_not_meet(site: Site, service: TlsService) -> None:
@@ -238,4 +237,4 @@ def test_a_key_is_reused_until_its_pair_is_in_service(site: Site, service: TlsSe
     assert site.request(key_type="rsa-2048")["spki"] != first["spki"]
     outcome, _certificate = site.renew()
     assert outcome.outcome == "installed"
-    assert site.request()["spki"] != look_at(site.target())["key_spki"]
+    assert site.request()["spki"] != site.look()["key_spki"]
