@@ -10,7 +10,11 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import DEPLOY_VARIABLE, REQUEST_VARIABLE
+from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
+    DEPLOY_VARIABLE,
+    REQUEST_VARIABLE,
+    TRUST_VARIABLE,
+)
 from ansible_collections.certfleet.tls.plugins.plugin_utils._report import as_text, row_of
 
 
@@ -45,8 +49,19 @@ class ActionModule(ActionBase):
                     client=args["client"],
                 )
             )
-        self._display.display(as_text(rows))
+        absent = _absent_machines(task_vars or {}, {str(endpoint["host"]) for endpoint in args["endpoints"]})
+        self._display.display(as_text(rows, absent))
         return _result(rows, absent_fails=args["absent_fails"], check_mode=self._task.check_mode)
+
+
+def _absent_machines(task_vars: dict[str, Any], listed: set[str]) -> dict[str, str]:
+    """Machines without an endpoint in the table that could not be reached either, and why."""
+    absent = {}
+    for host in task_vars.get("ansible_play_hosts_all") or ():
+        trust = task_vars["hostvars"].raw_get(host).get(TRUST_VARIABLE) or {}
+        if host not in listed and trust.get("absent"):
+            absent[str(host)] = str(trust.get("said") or "cannot be reached")
+    return absent
 
 
 def _result(rows: list[Any], *, absent_fails: bool, check_mode: bool) -> dict[str, Any]:

@@ -18,6 +18,7 @@ CA_VARIABLE = "__tls_certificate_ca"
 REQUEST_VARIABLE = "__tls_certificate_request"
 ISSUE_VARIABLE = "__tls_certificate_issue"
 DEPLOY_VARIABLE = "__tls_certificate_deploy"
+TRUST_VARIABLE = "__tls_trust"
 ENROL_VARIABLE = "__tls_certificate_enrol"
 
 # Outcomes of deploy that the operator must hear of; the others are fine (design.md, Outcomes).

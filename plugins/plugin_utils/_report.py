@@ -41,8 +41,8 @@ def row_of(
     return Row(name, _before(request, entry), _after(request, entry, done), proof, state)
 
 
-def as_text(rows: Sequence[Row]) -> str:
-    """The table and the line C(proved: n/N endpoints)."""
+def as_text(rows: Sequence[Row], absent_machines: Mapping[str, str] | None = None) -> str:
+    """The table, machines that could not be reached and have no line in it, and the line C(proved: n/N endpoints)."""
     cells = [HEADINGS, *((row.endpoint, row.before, row.after, row.proof) for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(HEADINGS))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() for row in cells]
@@ -51,7 +51,8 @@ def as_text(rows: Sequence[Row]) -> str:
     summary = f"proved: {sum(row.state == 'proved' for row in rows)}/{len(rows)} endpoints"
     if absent:
         summary += f" (absent: {absent})"
-    return "\n".join(["", *lines, "", summary])
+    others = [f"absent: {host}: {_short(said)}" for host, said in (absent_machines or {}).items()]
+    return "\n".join(["", *lines, *([""] if others else []), *others, "", summary])
 
 
 def _address(endpoint: Mapping[str, Any]) -> str:

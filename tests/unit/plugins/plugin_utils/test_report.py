@@ -82,3 +82,8 @@ def test_check_mode_says_what_is_due() -> None:
 def test_ipv6_is_written_so_that_the_port_can_be_seen() -> None:
     made = row_of({**ENDPOINT, "address": "2001:2::1"}, request=None, deploy=None, seen=None, client="pc")
     assert made.endpoint == "robot-1 [2001:2::1]:443"
+
+
+def test_machines_without_an_endpoint_are_listed_when_they_are_absent() -> None:
+    lines = as_text([row(DUE, DONE, SEEN)], {"gateway": "timed out"}).splitlines()
+    assert lines[-3:] == ["absent: gateway: timed out", "", "proved: 1/1 endpoints"]
