@@ -138,6 +138,8 @@ def _diff(entry: Mapping[str, Any]) -> dict[str, str]:
         "authority": entry["authority"],
         "profile": entry["profile"],
     }
+    if entry.get("notes"):
+        after["notes"] = list(entry["notes"])
     if entry["verdict"] == "issue":
         after["names"] = list(entry.get("names") or ())
         after["key"] = "a new one"

@@ -140,9 +140,10 @@ def judge(spec: CertificateSpec, have: Have, known: Known, *, now: int) -> Judge
     case = _Case(spec, have, known, _leaf_to_judge(have, known), now)
     notes = () if known.available and known.issuing else (f"judged without the CA: {known.message}",)
     findings = list(_findings(_CHECKS[have.kind], case))
-    if any(verdict == "refuse" for verdict, _reason in findings):
-        findings = [finding for finding in findings if finding[0] == "refuse"]
     verdict = min((found for found, _reason in findings), key=VERDICTS.index, default="none")
+    if verdict in ("refuse", "issue"):
+        # What a new pair mends anyway is no reason of its own.
+        findings = [finding for finding in findings if finding[0] == verdict]
     reasons = [reason for _verdict, reason in findings]
     if verdict == "issue" and _staged_fits(case):
         verdict = "install"
@@ -155,9 +156,12 @@ def judge(spec: CertificateSpec, have: Have, known: Known, *, now: int) -> Judge
 
 
 def _findings(checks: tuple[Callable[[_Case], _Finding | None], ...], case: _Case) -> Iterator[_Finding]:
+    """What the checks say, in their order. What a foreign certificate says about itself is of no interest."""
+    is_foreign = False
     for check in checks:
-        finding = check(case)
+        finding = None if is_foreign and check in _CONTENT_CHECKS else check(case)
         if finding is not None:
+            is_foreign = is_foreign or finding[1].code == "issuer_changed"
             yield finding
 
 
@@ -243,11 +247,16 @@ def _names_changed(case: _Case) -> _Finding | None:
 
 
 def _issuer_changed(case: _Case) -> _Finding | None:
-    if case.leaf is None or case.known.issuing is None or is_issued_by(case.leaf, case.known.issuing):
+    if case.leaf is None or not _is_foreign(case.leaf, case.known):
         return None
+    by = "self-signed" if case.leaf.self_signed else f"issued by {case.leaf.issuer}"
     return "issue", Reason(
-        "issuer_changed", f"issued by {case.leaf.issuer}, not by what authority '{case.spec.authority}' uses now"
+        "issuer_changed", f"the certificate is {by}, not from authority '{case.spec.authority}' as it is now"
     )
+
+
+def _is_foreign(leaf: Leaf, known: Known) -> bool:
+    return leaf.self_signed or (known.issuing is not None and not is_issued_by(leaf, known.issuing))
 
 
 def _revoked(case: _Case) -> _Finding | None:
@@ -300,16 +309,8 @@ def _not_served(case: _Case) -> _Finding | None:
     )
 
 
-_LEAF_CHECKS = (
-    _unreadable,
-    _key_mismatch,
-    _key_policy,
-    _profile_changed,
-    _names_changed,
-    _issuer_changed,
-    _revoked,
-    _expiring,
-)
+_CONTENT_CHECKS = (_key_policy, _profile_changed, _names_changed, _revoked, _expiring)
+_LEAF_CHECKS = (_unreadable, _key_mismatch, _issuer_changed, *_CONTENT_CHECKS)
 _CHECKS: dict[str, tuple[Callable[[_Case], _Finding | None], ...]] = {
     "host": (_missing, *_LEAF_CHECKS, _chain_changed, _mode_changed, _unproved, _not_served),
     "device": (_untrusted, _missing, *_LEAF_CHECKS),

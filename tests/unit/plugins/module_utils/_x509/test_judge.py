@@ -99,6 +99,18 @@ HOST_CASES = [
         ["mode_changed", "not_served"],
     ),
 ]
+HOST_CASES += [
+    ("the product's own", host(BUILT_IN), KNOWN, spec(key={"type": "rsa-2048"}), "issue", ["issuer_changed"]),
+    ("the product's own, no CA", host(BUILT_IN), Known(False, "down"), spec(), "issue", ["issuer_changed"]),
+    (
+        "a new pair mends the modes too",
+        host(key_spki="00" * 32, deviations=("m",)),
+        KNOWN,
+        spec(),
+        "issue",
+        ["key_mismatch"],
+    ),
+]
 PINNED = replace(KNOWN, pins=frozenset({BUILT_IN.spki}))
 OWN = replace(KNOWN, leaves={LEAF.fingerprint: "issued"})
 ROBOT = spec(api={"name": "mir"})
