@@ -238,7 +238,8 @@ def _differences(wish: Wish, root: Leaf, issuing: Leaf, *, now: int) -> list[str
     """Where the authority is not what is asked for. It is kept: another root is a rollover, an act of its own."""
     said: list[str] = []
     for part, leaf, wanted in zip(PARTS, (root, issuing), (wish.root, wish.issuing)):
-        pairs = (("common name", leaf.common_name, wanted.common_name), ("key type", leaf.key, wanted.key_type))
+        subject = f"CN={wanted.common_name}" + (f",O={wish.organization}" if wish.organization else "")
+        pairs = (("subject", leaf.subject, subject), ("key type", leaf.key, wanted.key_type))
         said.extend(
             f"authority '{wish.name}': its {part} CA has the {what} '{has}', asked for is '{wants}'. It is kept as it is."
             for what, has, wants in pairs

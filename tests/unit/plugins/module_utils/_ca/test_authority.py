@@ -89,7 +89,7 @@ def test_what_differs_from_the_wish_is_kept_and_said(workshop: Workshop) -> None
     found = workshop.create(root={"common_name": "Another Root", "key_type": "ec-p384"})
     assert found.due == []
     assert [warning.split("'")[3::2] for warning in found.warnings] == [
-        ["fleet root CA", "Another Root"],
+        ["CN=fleet root CA", "CN=Another Root"],
         ["ec-p256", "ec-p384"],
     ]
     assert snapshot(workshop) == before
