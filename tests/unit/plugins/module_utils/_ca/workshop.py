@@ -24,7 +24,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import ne
 
 NOW = 1_800_000_000
 DAY = 86400
-KEYS = [new_key("ec-p256") for _ in range(4)]
+KEYS = [new_key("ec-p256") for _number in range(4)]
 
 
 def wish(name: str = "fleet", **options: Any) -> Wish:
