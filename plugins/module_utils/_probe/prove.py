@@ -31,7 +31,8 @@ def prove(
 
     O(fingerprint) is that of the expected leaf, O(timeout) the seconds until it must be there, O(hold) the seconds that
     it must stay, O(interval) those between two looks, O(by) who looks.
-    Answers by, endpoint, leaf, chain, name, time (each true when established in the last look), ok and said.
+    Answers by, endpoint, leaf, chain, name, time (each true when established in the last look), held (for how many
+    seconds the expected leaf was served and trusted; None: never), ok and said.
     """
 
     def glance() -> Seen:
@@ -46,17 +47,17 @@ def prove(
         sleep(interval)
         seen = glance()
     if not is_right(seen):
-        return _answer(seen, by=by, fingerprint=fingerprint, ok=False, said=_wrong(seen, fingerprint))
+        return _answer(seen, by=by, fingerprint=fingerprint, held=None, ok=False, said=_wrong(seen, fingerprint))
     begin = clock()
     while clock() - begin < hold:
         sleep(min(interval, hold))
         seen = glance()
         if not is_right(seen):
-            said = f"The expected certificate was served, but after {clock() - begin:.0f} s no more:"
-            said = f"{said} {_wrong(seen, fingerprint)}"
-            return _answer(seen, by=by, fingerprint=fingerprint, ok=False, said=said)
+            held = clock() - begin
+            said = f"The expected certificate was served, but after {held:.0f} s no more: {_wrong(seen, fingerprint)}"
+            return _answer(seen, by=by, fingerprint=fingerprint, held=held, ok=False, said=said)
     said = f"{endpoint_text(address, port)} serves the expected certificate, trusted, for {hold:g} s."
-    return _answer(seen, by=by, fingerprint=fingerprint, ok=True, said=said)
+    return _answer(seen, by=by, fingerprint=fingerprint, held=clock() - begin, ok=True, said=said)
 
 
 def _wrong(seen: Seen, fingerprint: str) -> str:
@@ -65,7 +66,7 @@ def _wrong(seen: Seen, fingerprint: str) -> str:
     return seen.said
 
 
-def _answer(seen: Seen, *, by: str, fingerprint: str, ok: bool, said: str) -> dict[str, Any]:
+def _answer(seen: Seen, *, by: str, fingerprint: str, held: float | None, ok: bool, said: str) -> dict[str, Any]:
     return {
         "by": by,
         "endpoint": endpoint_text(seen.address, seen.port),
@@ -73,6 +74,7 @@ def _answer(seen: Seen, *, by: str, fingerprint: str, ok: bool, said: str) -> di
         "chain": seen.chain,
         "name": seen.name,
         "time": seen.time,
+        "held": None if held is None else round(held, 1),
         "ok": ok,
         "said": said,
     }

@@ -1,0 +1,135 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at a device from the controller's worker and say what is due. No login is sent, and no key leaves in the clear."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.certfleet.tls.plugins.module_utils._device.errors import DeviceError
+from ansible_collections.certfleet.tls.plugins.module_utils._device.http_libraries import require_libraries
+from ansible_collections.certfleet.tls.plugins.module_utils._device.inspection import (
+    inspect,
+    inspect_own,
+    read_own_pair,
+)
+from ansible_collections.certfleet.tls.plugins.module_utils._device.settings import Settings, read_settings
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.crypto import HAS_CRYPTOGRAPHY
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Known
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.spec import CertificateSpec
+from ansible_collections.certfleet.tls.plugins.plugin_utils._controller_files import file_reader
+from ansible_collections.certfleet.tls.plugins.plugin_utils._device_entries import (
+    refuse_delegation,
+    request_entry,
+    with_new_key,
+    with_own_pair,
+)
+from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
+    absent_result,
+    identity_of,
+    read_ca,
+    request_result,
+)
+
+_OPTIONS = {
+    "certificates": {"type": "list", "elements": "dict", "required": True},
+    "apis": {"type": "dict", "default": {}},
+    "ca": {"type": "dict"},
+}
+
+
+class _AwayError(Exception):
+    """The device is not there."""
+
+
+class ActionModule(ActionBase):
+    """Everything happens in the worker: the parent has imported what is heavy before it forks."""
+
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """See the module's documentation."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        try:
+            refuse_delegation(self._task)
+            _require_cryptography()
+            require_libraries()
+            _validation, args = self.validate_argument_spec(_OPTIONS)
+            ca = read_ca(task_vars, args)
+            entries = [self._entry(item, args, ca, task_vars) for item in args["certificates"]]
+            _check_names(entries)
+        except _AwayError as exc:
+            return {**result, **absent_result(str(exc))}
+        except (DeviceError, X509Error) as exc:
+            return {**result, "failed": True, "msg": str(exc)}
+        return {**result, **request_result(entries, check_mode=self._task.check_mode)}
+
+    def _entry(
+        self, item: Mapping[str, Any], args: Mapping[str, Any], ca: Mapping[str, Any] | None, task_vars: dict[str, Any]
+    ) -> dict[str, Any]:
+        host = str(task_vars["inventory_hostname"])
+        spec = CertificateSpec.from_dict(item, identity=identity_of(task_vars), where=host)
+        where = f"{host}, certificate '{spec.name}'"
+        if spec.api is None:
+            raise DeviceError(f"{where}: this describes files of a host. Use host_request, or give 'api'.")
+        settings = read_settings(
+            spec.api,
+            spec.prove,
+            apis=args["apis"],
+            default_address=str(task_vars.get("ansible_host") or host),
+            read_file=file_reader(self, where=where),
+            where=where,
+        )
+        known = Known.from_ca_info(ca, identity=spec.identity, authority=spec.authority)
+        try:
+            return self._judged(spec, settings, known, where=where)
+        except DeviceError as exc:
+            if str(exc).startswith(host):
+                raise
+            raise DeviceError(f"{where}: {exc}") from exc
+
+    def _judged(self, spec: CertificateSpec, settings: Settings, known: Known, *, where: str) -> dict[str, Any]:
+        now, check_mode = int(time.time()), bool(self._task.check_mode)
+        own = None
+        if spec.pair:
+            certificate, key = _paths(spec.pair, where=where)
+            read = file_reader(self, where=where)
+            own = read_own_pair(read(certificate), read(key), settings=settings, known=known, where=where)
+            finding = inspect_own(spec, settings, known, own, now=now, check_mode=check_mode)
+        else:
+            finding = inspect(spec, settings, known, now=now)
+        if finding.absent:
+            raise _AwayError(finding.absent)
+        entry = request_entry(spec, finding)
+        if check_mode or entry["verdict"] in {"none", "refuse"}:
+            return entry
+        return with_own_pair(entry, spec, own) if own else with_new_key(entry, spec)
+
+
+def _paths(pair: Mapping[str, Any], *, where: str) -> tuple[str, str]:
+    if not isinstance(pair, Mapping) or set(pair) != {"certificate", "key"} or not all(pair.values()):
+        raise DeviceError(f"{where}: write your own pair as pair: {{certificate: <path>, key: <path>}}.")
+    return str(pair["certificate"]), str(pair["key"])
+
+
+def _check_names(entries: list[dict[str, Any]]) -> None:
+    seen: set[str] = set()
+    for entry in entries:
+        if entry["id"] in seen:
+            raise DeviceError(f"{entry['id']}: two certificates have this name. Names are unique on a host.")
+        seen.add(entry["id"])
+
+
+def _require_cryptography() -> None:
+    if not HAS_CRYPTOGRAPHY:
+        raise DeviceError(
+            "The Python library cryptography is missing on the controller. Install it where ansible-playbook runs."
+        )

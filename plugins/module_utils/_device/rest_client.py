@@ -1,0 +1,196 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Requests to a device whose leaf was just looked at and recognised. Nothing is sent to any other leaf."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .._probe.connection import endpoint_text, is_ip
+from .._probe.tls import trusting
+from .acquaintance import Met, Target
+from .description import Api
+from .errors import DeviceError
+from .http_libraries import HTTPAdapter, JMESPathError, jmespath, requests, require_libraries
+from .login import Credentials, login_headers, without_secrets
+from .pair import Pair, fill_body
+
+_CONNECT_TIMEOUT = 5.0
+_MOST_ANSWER = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back.
+
+    C(kind): accepted; already (409 and the like) or absent, as the description says; login (refused); rejected;
+    stranger (another leaf was served than the recognised one: nothing was sent); uncertain (a server error, or the
+    connection broke: the request may have taken effect).
+    """
+
+    kind: str
+    said: str
+    status: int | None = None
+
+
+class _PinnedAdapter(HTTPAdapter):
+    """TLS to exactly one leaf.
+
+    Requests would add its own bundle of public CAs to any context when it verifies (versions differ in how): both hooks
+    that its documentation offers to subclasses keep it from that.
+    """
+
+    def __init__(self, *, context: ssl.SSLContext, fingerprint: str, server_name: str) -> None:
+        self._context, self._fingerprint, self._server_name = context, fingerprint, server_name
+        self._requirement = "CERT_REQUIRED" if context.verify_mode == ssl.CERT_REQUIRED else "CERT_NONE"
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> Any:
+        kwargs.update(ssl_context=self._context, assert_fingerprint=self._fingerprint, cert_reqs=self._requirement)
+        if not is_ip(self._server_name):
+            kwargs["server_hostname"] = self._server_name
+        return super().init_poolmanager(*args, **kwargs)
+
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
+        host, _options = super().build_connection_pool_key_attributes(request, verify, cert)
+        return host, {"cert_reqs": self._requirement}
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        conn.cert_reqs, conn.ca_certs, conn.ca_cert_dir = self._requirement, None, None
+
+
+class DeviceClient:
+    """One conversation with a device that was met and recognised."""
+
+    def __init__(self, api: Api, target: Target, met: Met, credentials: Credentials, *, anchors: str | None) -> None:
+        require_libraries()
+        if met.leaf is None or not met.recognised:
+            raise DeviceError(f"{target.text}: this peer is not recognised, so nothing is sent to it.")
+        self._api, self._target, self._credentials = api, target, credentials
+        self._login = login_headers(api, credentials, where=target.text)
+        self._session = requests.Session()
+        # Neither netrc, nor proxies or CA bundles of the environment: settings come from options alone.
+        self._session.trust_env = False
+        self._session.headers.update(api.headers)
+        context = trusting(anchors) if met.seen.trusted and anchors else _unverifying()
+        name = target.server_name
+        adapter = _PinnedAdapter(context=context, fingerprint=met.leaf.fingerprint, server_name=name)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", _NoPlainHttp())
+
+    def upload(self, pair: Pair) -> Answer:
+        """Hand the pair over."""
+        upload = self._api.upload
+        return self._send(upload.method, upload.path, upload.accepted, body=fill_body(upload.body, pair))
+
+    def remove(self) -> Answer:
+        """Ask for the built-in certificate back."""
+        remove = self._api.remove
+        if remove is None:
+            raise DeviceError(
+                f"{self._target.text}: API '{self._api.name}' does not say how a certificate is removed. Describe 'remove'."
+            )
+        return self._send(remove.method, remove.path, remove.accepted, absent=remove.absent)
+
+    def _send(
+        self, method: str, path: str, accepted: tuple[int, ...], *, body: Any = None, absent: tuple[int, ...] = ()
+    ) -> Answer:
+        where = endpoint_text(self._target.address, self._target.port)
+        content: dict[str, Any] = {}
+        if body is not None:
+            content = {"data": body} if self._api.upload.format == "form" else {"json": body}
+        try:
+            with self._session.request(
+                method,
+                f"https://{where}{self._api.base_path}{path}",
+                headers=self._login,
+                timeout=(_CONNECT_TIMEOUT, self._api.timeout),
+                allow_redirects=False,
+                stream=True,
+                **content,
+            ) as response:
+                status, text = response.status_code, _beginning_of(response)
+        except requests.RequestException as exc:
+            return self._broken(exc)
+        finally:
+            self._session.close()
+        return Answer(self._kind(status, accepted, absent), self._said(status, text), status)
+
+    def _kind(self, status: int, accepted: tuple[int, ...], absent: tuple[int, ...]) -> str:
+        if status in accepted:
+            return "accepted"
+        if status in absent:
+            return "absent"
+        if status in self._api.login_refused:
+            return "login"
+        if not absent and status in self._api.upload.already:
+            return "already"
+        return "uncertain" if status >= 500 else "rejected"
+
+    def _said(self, status: int, text: str) -> str:
+        found = _error_in(text, self._api.errors)
+        said = without_secrets(found, self._api, self._credentials) if found else ""
+        if status in self._api.login_refused:
+            hint = f": {said}" if said else ""
+            return (
+                f"{self._target.text} refuses the login of user '{self._credentials.username}' for API '{self._api.name}' "
+                f"(status {status}{hint}). Correct its username and password."
+            )
+        return f"{self._target.text} answers with status {status}" + (f": {said}" if said else "")
+
+    def _broken(self, exc: Exception) -> Answer:
+        reason = str(exc)
+        if "ingerprints did not match" in reason:
+            return Answer(
+                "stranger",
+                f"{self._target.text} suddenly serves another certificate than a moment ago. Nothing was sent.",
+            )
+        kind = type(exc).__name__
+        return Answer("uncertain", f"{self._target.text}: the connection broke before the answer was complete ({kind})")
+
+
+class _NoPlainHttp(HTTPAdapter):
+    """Plain HTTP is never spoken, wherever an URL may come from."""
+
+    def send(self, request: Any, *_args: Any, **_kwargs: Any) -> Any:
+        raise DeviceError(f"{request.url} is plain HTTP: logins and keys are only sent over HTTPS.")
+
+
+def _unverifying() -> ssl.SSLContext:
+    """For a peer that no anchor vouches for: its leaf is compared instead, before the request is sent."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _beginning_of(response: Any) -> str:
+    content = b""
+    for block in response.iter_content(8192):
+        content += block
+        if len(content) > _MOST_ANSWER:
+            break
+    return content.decode("utf-8", "replace")
+
+
+def _error_in(text: str, expressions: tuple[str, ...]) -> str:
+    """The first text that an expression finds; of other bodies, what is no page."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return "" if text.lstrip().startswith("<") else text
+    if not isinstance(value, (Mapping, list)):
+        return str(value)
+    for expression in expressions:
+        try:
+            found = jmespath.search(expression, value)
+        except JMESPathError:
+            continue
+        if isinstance(found, (str, int, float)) and not isinstance(found, bool) and str(found).strip():
+            return str(found)
+    return ""
