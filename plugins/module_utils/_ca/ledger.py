@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -107,11 +107,10 @@ class Ledger:
                 code="ledger_missing",
             )
         ledger = cls(_connect(path, busy_timeout=busy_timeout), path)
-        try:
+        with ExitStack() as unless_ready:
+            unless_ready.callback(ledger._connection.close)
             ledger._prepare()
-        except BaseException:
-            ledger._connection.close()
-            raise
+            unless_ready.pop_all()
         return ledger
 
     def __enter__(self) -> Ledger:
@@ -263,10 +262,9 @@ class Ledger:
         try:
             yield
             self._run("COMMIT")
-        except BaseException:
+        finally:
             if self._connection.in_transaction:
                 self._run("ROLLBACK")
-            raise
 
     def _run(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         with _explained_sql(self._path):
