@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pwd
 import stat
+from collections.abc import Mapping
 
 from .errors import HostError
 from .where import Where
@@ -43,10 +44,11 @@ def obstacle(where: Where) -> str | None:
             )
         if os.path.isdir(path):
             return f"{path} is a folder, but the {role} has to be a file. Correct the path."
-        if os.statvfs(folder).f_flag & os.ST_RDONLY:
-            return f"the folder {folder} is on a file system that is mounted read-only. Mount it for writing."
-        if not os.access(folder, os.W_OK | os.X_OK):
-            return f"the folder {folder} cannot be written to by user {os.geteuid()}. Run with become."
+        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+            return (
+                f"the folder {folder} cannot be written to by user {os.geteuid()}: it is mounted read-only, protected,"
+                " or the task lacks become."
+            )
     try:
         where.uid(), where.gid()
     except HostError as exc:
@@ -54,29 +56,23 @@ def obstacle(where: Where) -> str | None:
     return None
 
 
-def unreadable_for(user: str, paths: list[str]) -> str | None:
-    """The first of these files that a user cannot read by its modes, as a sentence; None when all can be read.
+def unreadable_for(user: str, files: Mapping[str, str]) -> str | None:
+    """The first file that a user cannot read by its modes, as a sentence; None when all can be read.
 
-    A user that this host does not know (a container's, a dynamic one) is not judged.
+    O(files): the path that the service uses -> the file that will stand behind it. A user that this host does not know
+    (a container's, a dynamic one) is not judged.
     """
     account = _account(user)
     if account is None or account.pw_uid == 0:
         return None
     groups = set(os.getgrouplist(account.pw_name, account.pw_gid))
-    for path in paths:
-        real = os.path.realpath(path)
+    for path, file in files.items():
+        real = os.path.realpath(file)
         if not _may(os.stat(real), account.pw_uid, groups, stat.S_IROTH):
             return f"{path} cannot be read by user {user}, under whom the service runs. Set owner, group or key_mode."
-        folder = os.path.dirname(real)
-        while True:
+        for folder in (real[: end or 1] for end, character in enumerate(real) if character == "/"):
             if not _may(os.stat(folder), account.pw_uid, groups, stat.S_IXOTH):
-                return (
-                    f"user {user}, under whom the service runs, cannot enter {folder}, where {path} lies. Open it for"
-                    " that user."
-                )
-            if folder == "/":
-                break
-            folder = os.path.dirname(folder)
+                return f"user {user}, under whom the service runs, cannot enter {folder} on the way to {path}. Open it."
     return None
 
 

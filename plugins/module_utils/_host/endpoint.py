@@ -112,6 +112,7 @@ class Endpoint:
             "chain": False,
             "name": False,
             "time": False,
+            "held": None if since is None else round(now - since, 1),
             "ok": held,
             "said": said,
         }

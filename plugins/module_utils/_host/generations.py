@@ -80,6 +80,10 @@ class Generations:
             return None
         return int(target) if target.isdigit() else None
 
+    def reads(self) -> dict[str, bytes]:
+        """What the service's paths read now."""
+        return {role: self._read(path) for role, path in self.where.paths().items() if os.path.exists(path)}
+
     def linked(self, role: str) -> bool:
         """Whether the service's path is our link."""
         path = self.where.paths()[role]
@@ -180,7 +184,7 @@ class Generations:
         links = dict(marker.links) if marker else {}
         if not self._strange():
             return Promotion(number, fallback, links), current
-        contents = {role: self._read(path) for role, path in self.where.paths().items() if os.path.exists(path)}
+        contents = self.reads()
         if not contents:
             return Promotion(number, fallback if self._is_whole(fallback) else None, links), None
         snapshot = self._snapshot(contents)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -126,8 +127,12 @@ class Systemd(Method):
 
     def user(self) -> str | None:
         """C(User=) of the unit, unless systemd hands it its files as credentials."""
-        state = self._state()
-        return None if state.get("LoadCredential") else state.get("User") or None
+        user = self._state().get("User") or None
+        # Older systemd shows an empty LoadCredential= as something unprintable, so the unit's text is read.
+        gets_credentials = user and re.search(
+            r"^\s*LoadCredential", run(["systemctl", "cat", self.unit]).text, re.MULTILINE
+        )
+        return None if gets_credentials else user
 
     def note(self) -> str | None:
         """A unit that was not running properly before."""
@@ -147,7 +152,7 @@ class Systemd(Method):
             )
 
     def _state(self) -> dict[str, str]:
-        fields = "LoadState,ActiveState,SubState,User,LoadCredential"
+        fields = "LoadState,ActiveState,User"
         done = run(["systemctl", "show", "--property", fields, self.unit])
         pairs = (line.partition("=") for line in done.text.splitlines())
         return {field: value for field, _equals, value in pairs}

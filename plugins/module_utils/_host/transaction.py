@@ -104,7 +104,9 @@ class Transaction:
 
     def _install(self, before: _Before) -> Outcome:
         certificate, key, chain = self._pair()
-        number = self.store.add(contents_of(certificate, key, chain, has_chain_file=self.where.chain is not None))
+        contents = contents_of(certificate, key, chain, has_chain_file=self.where.chain is not None)
+        is_known = self.store.reads() == contents and _is_same(certificate, before.leaf)
+        number = self.store.add(contents)
         try:
             self._validate(number, certificate, chain)
             self._keep_staged(certificate)
@@ -115,10 +117,14 @@ class Transaction:
             promotion = self.store.promote(number)
         except (HostError, OSError) as exc:
             return self._undo_files(before, number, exc)
-        proof, trouble = self._bring_in(certificate)
+        # Only links, owners or modes were wrong: what the service has loaded is what it would read.
+        proof, trouble = self._bring_in(certificate, reload=not (is_known and self.endpoint))
         if trouble:
             return self._go_back(promotion, before, proof, trouble)
-        said = _sentences(self._fine("The new pair is in service", before, proof), self._commit())
+        said = (
+            "The files are in order again; the service was not disturbed" if is_known else "The new pair is in service"
+        )
+        said = _sentences(self._fine(said, before, proof), self._commit())
         return Outcome(self.id, "installed", before.leaf, certificate, proof, said, True)
 
     def _pair(self) -> tuple[str, bytes, str]:
@@ -164,11 +170,8 @@ class Transaction:
                 "subject_alt_names and prove.server_name."
             )
         user = self.method.user()
-        error = (
-            access.unreadable_for(user, [self.store.path(number, role) for role in self.where.paths()])
-            if user
-            else None
-        )
+        files = {path: self.store.path(number, role) for role, path in self.where.paths().items()}
+        error = access.unreadable_for(user, files) if user else None
         if error:
             raise HostError(f"The service could not read its files: {error} Nothing was changed.")
 
@@ -179,10 +182,11 @@ class Transaction:
 
     # Bringing it in, and the way back
 
-    def _bring_in(self, leaf: str) -> tuple[dict[str, Any] | None, str | None]:
+    def _bring_in(self, leaf: str, *, reload: bool = True) -> tuple[dict[str, Any] | None, str | None]:
         """(the proof, what went wrong) of making the service serve this leaf."""
         try:
-            self.method.apply()
+            if reload:
+                self.method.apply()
         except HostError as exc:
             return None, f"the service did not take it: {exc}"
         if self.endpoint is None:
@@ -279,14 +283,18 @@ class Transaction:
         seen = self.endpoint.look(self.anchors)
         if seen.leaf is None:
             return f"Now: {seen.said}"
-        same = wanted is not None and pem.fingerprint(seen.leaf) == pem.fingerprint(wanted)
-        return "Now that certificate is served." if same else f"Now another certificate is served: {seen.said}"
+        is_wanted = _is_same(wanted, seen.leaf)
+        return "Now that certificate is served." if is_wanted else f"Now another certificate is served: {seen.said}"
 
 
 def _sentences(*parts: str | None) -> str:
     """Parts as sentences of one text."""
     found = [part.strip() for part in parts if part and part.strip()]
     return " ".join(part if part.endswith((".", "!", "?", ")")) else f"{part}." for part in found)
+
+
+def _is_same(one: str | None, other: str | None) -> bool:
+    return one is not None and other is not None and pem.fingerprint(one) == pem.fingerprint(other)
 
 
 def _has_key(path: str, spki: str | None) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ansible_collections.certfleet.tls.plugins.module_utils._host import pem
 from ansible_collections.certfleet.tls.plugins.module_utils._host.anchors import Anchors, Plan
 from ansible_collections.certfleet.tls.plugins.module_utils._host.errors import HostError
