@@ -67,7 +67,7 @@ options:
         description: How long before its end it is renewed. By default a third of its lifetime.
         type: str
       key:
-        description: The key; by default C({type: ec-p256}).
+        description: "The key; by default C({type: ec-p256})."
         type: dict
         suboptions:
           type:

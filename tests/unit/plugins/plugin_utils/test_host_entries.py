@@ -1,0 +1,164 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From wishes and raw looks to entries and orders."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from ansible_collections.certfleet.tls.plugins.module_utils._host.errors import HostError
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Known
+from ansible_collections.certfleet.tls.plugins.plugin_utils._host_entries import (
+    Wish,
+    obstacles,
+    orders_of,
+    request_entry,
+    wishes_of,
+)
+from ansible_collections.certfleet.tls.tests.unit.tls_peers import Pair, TestAuthority
+
+AUTHORITY = TestAuthority()
+CA = {"authorities": {"fleet": {"anchors": AUTHORITY.anchors, "chain": AUTHORITY.chain}}, "identities": {}}
+WANTED: dict[str, Any] = {
+    "name": "https",
+    "subject_alt_names": ["DNS:a.example"],
+    "where": {"certificate": "/tls/cert.pem", "key": "/tls/key.pem", "chain": ""},
+    "reload": {"method": "docker", "name": "web"},
+    "prove": {"address": "198.18.0.4", "server_name": "a.example", "hold": ""},
+}
+
+
+def wishes(*changes: dict[str, Any]) -> list[Wish]:
+    return wishes_of([{**WANTED, **change} for change in changes or ({},)], identity="host-1", host="gateway")
+
+
+def entry(raw: dict[str, Any], *, known: bool = True) -> dict[str, Any]:
+    ca = Known.from_ca_info(CA if known else None, identity="host-1", authority="fleet")
+    return request_entry(wishes()[0], raw, ca, now=int(time.time()))
+
+
+def seen(pair: Pair, **changes: Any) -> dict[str, Any]:
+    """A look at a host where all is well."""
+    served = {"leaf": pair.certificate, "trusted": True, "said": "fine"}
+    files = {"certificate": pair.certificate, "chain": pair.chain, "key_spki": pair.leaf.spki}
+    return {**files, "served": served, "deviations": [], **changes}
+
+
+@pytest.fixture(scope="module")
+def pair() -> Pair:
+    return AUTHORITY.pair("DNS:a.example")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"subject_alt_names": ["URI:x"]}, "neither DNS nor IP"),
+        ({"where": {"certificate": "/a", "key": "b"}}, "no plain absolute path"),
+        ({"reload": {"method": "docker"}}, "needs the name of the container"),
+        ({"reload": "docker"}, "'reload' is no dictionary"),
+        ({"prove": {"port": 443}}, "lacks the address"),
+        ({"prove": {"address": "x", "port": "https"}}, "prove.port 'https' is no number"),
+        ({"prove": {"address": "x", "wait": 3}}, "'prove' has no field wait"),
+        ({"where": None, "api": {"name": "mir"}}, "Use device_request"),
+        ({"pair": {"certificate": "x"}}, "pair is for devices"),
+    ],
+)
+def test_a_wrong_wish_is_an_error_that_names_host_and_item(change: dict[str, Any], said: str) -> None:
+    with pytest.raises((HostError, X509Error), match=rf"gateway, .*https.*: .*{said}"):
+        wishes(change)
+
+
+def test_two_wishes_share_neither_name_nor_files() -> None:
+    with pytest.raises(HostError, match="have the same name 'https'"):
+        wishes({}, {})
+    with pytest.raises(HostError, match=r"host-1/https and host-1/other have the same /tls/cert\.pem"):
+        wishes({}, {"name": "other"})
+    apart = {"name": "other", "where": {"certificate": "/b/cert.pem", "key": "/b/key.pem"}}
+    assert [wish.spec.id for wish in wishes({}, apart)] == ["host-1/https", "host-1/other"]
+
+
+def test_a_host_where_all_is_well_needs_nothing(pair: Pair) -> None:
+    found = entry(seen(pair))
+    assert (found["verdict"], found["reasons"], found["notes"]) == ("none", [], [])
+    assert found["current"]["fingerprint"] == found["served"]["fingerprint"] == pair.leaf.fingerprint
+    assert not {"csr", "spki", "spec"} & set(found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "codes"),
+    [
+        ({"certificate": None, "key_spki": None}, "issue", ["missing"]),
+        ({"certificate": None, "certificate_error": "unreadable"}, "issue", ["unreadable"]),
+        ({"certificate": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}, "issue", ["unreadable"]),
+        ({"key_spki": "00"}, "issue", ["key_mismatch"]),
+        ({"chain": ""}, "install", ["chain_changed"]),
+        ({"chain": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}, "install", ["chain_changed"]),
+        ({"deviations": ["/tls/key.pem has mode 0644, should be 0600"]}, "install", ["mode_changed"]),
+        ({"unfinished": True}, "install", ["unproved"]),
+        ({"served": {"leaf": None, "trusted": False, "said": "refused"}}, "reload", ["not_served"]),
+        ({"served": None}, "none", []),
+    ],
+)
+def test_what_is_seen_decides(pair: Pair, changes: dict[str, Any], verdict: str, codes: list[str]) -> None:
+    found = entry(seen(pair, **changes))
+    assert (found["verdict"], [reason["code"] for reason in found["reasons"]]) == (verdict, codes)
+
+
+def test_the_key_of_the_staged_pair_is_used_when_that_fits(pair: Pair) -> None:
+    staged = AUTHORITY.pair("DNS:a.example")
+    old = AUTHORITY.pair("DNS:old.example")
+    found = entry(seen(old, staged={"spki": staged.leaf.spki, "certificate": staged.certificate}))
+    assert (found["verdict"], found["spki"]) == ("install", staged.leaf.spki)
+    found = entry(seen(pair, chain="", staged={"spki": staged.leaf.spki, "certificate": staged.certificate}))
+    assert (found["verdict"], found["spki"]) == ("install", pair.leaf.spki)
+    damaged = {"spki": "00", "certificate": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}
+    assert entry(seen(old, staged=damaged))["verdict"] == "issue"
+
+
+def test_an_obstacle_counts_only_where_something_is_due(pair: Pair) -> None:
+    fine, due = seen(pair, blocked="no container"), seen(pair, blocked="no container", certificate=None)
+    assert obstacles("gateway", [entry(fine)], {"host-1/https": fine}) == []
+    assert "nothing is due, but a deploy could not work now: no container" in entry(fine)["notes"]
+    said = obstacles("gateway", [entry(due)], {"host-1/https": due})
+    assert said == ["gateway, host-1/https: no container (due: missing; nothing was changed)"]
+
+
+def test_without_a_ca_it_is_judged_by_what_is_there(pair: Pair) -> None:
+    found = entry(seen(pair, chain=""), known=False)
+    assert found["verdict"] == "none"
+    assert "judged without the CA" in found["notes"][0]
+
+
+def request(verdict: str, **changes: Any) -> dict[str, Any]:
+    spec = {"where": WANTED["where"], "reload": {}, "prove": {}}
+    entry = {"id": "host-1/https", "identity": "host-1", "name": "https", "authority": "fleet", "verdict": verdict}
+    return {**entry, "spki": "ab", "spec": spec, "reasons": [{"code": "x", "message": "why"}], **changes}
+
+
+def test_orders_carry_what_the_host_needs(pair: Pair) -> None:
+    issued = {"certificates": {"host-1/https": {"certificate": pair.certificate, "authority": "fleet"}}}
+    issued["chains"] = {"fleet": "new chain"}
+    (order,), others = orders_of([request("issue")], issued, CA["authorities"])
+    assert others == []
+    assert (order["certificate"], order["chain"], order["spki"]) == (pair.certificate, "new chain", "ab")
+    assert order["anchors"] == AUTHORITY.anchors
+    (order,), others = orders_of([request("install")], {}, CA["authorities"])
+    assert (order["certificate"], order["chain"]) == (None, AUTHORITY.chain)
+    assert orders_of([request("none")], {}, {}) == ([], [])
+
+
+def test_what_was_not_issued_is_an_outcome_of_its_own() -> None:
+    error = {"certificates": {"host-1/https": {"error": {"code": "bad_csr", "message": "the CSR is wrong"}}}}
+    orders, (outcome,) = orders_of([request("issue")], error, {})
+    assert orders == []
+    assert (outcome["outcome"], outcome["before"], outcome["proof"]) == ("failed", None, None)
+    assert "not issued (bad_csr): the CSR is wrong" in outcome["said"]
+    orders, (outcome,) = orders_of([request("issue")], {}, {})
+    assert "the CA was not asked" in outcome["said"]
+    orders, (outcome,) = orders_of([request("refuse")], {}, {})
+    assert (outcome["outcome"], outcome["said"]) == ("refused", "why")
