@@ -1,7 +1,7 @@
 # Copyright: certfleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Print the table at the end of a run, and fail when an endpoint that answers is not proved."""
+"""Print the table at the end of a run, and say for each host what there is to complain about."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
     REQUEST_VARIABLE,
     TRUST_VARIABLE,
 )
-from ansible_collections.certfleet.tls.plugins.plugin_utils._report import as_text, row_of
+from ansible_collections.certfleet.tls.plugins.plugin_utils._report import Row, as_text, row_of
 
 
 class ActionModule(ActionBase):
@@ -51,7 +51,14 @@ class ActionModule(ActionBase):
             )
         absent = _absent_machines(task_vars or {}, {str(endpoint["host"]) for endpoint in args["endpoints"]})
         self._display.display(as_text(rows, absent))
-        return _result(rows, absent_fails=args["absent_fails"], check_mode=self._task.check_mode)
+        complaints = _complaints(
+            task_vars or {},
+            args["endpoints"],
+            rows,
+            absent_fails=args["absent_fails"],
+            check_mode=self._task.check_mode,
+        )
+        return _result(rows, complaints)
 
 
 def _absent_machines(task_vars: dict[str, Any], listed: set[str]) -> dict[str, str]:
@@ -64,18 +71,34 @@ def _absent_machines(task_vars: dict[str, Any], listed: set[str]) -> dict[str, s
     return absent
 
 
-def _result(rows: list[Any], *, absent_fails: bool, check_mode: bool) -> dict[str, Any]:
+def _complaints(
+    task_vars: dict[str, Any], endpoints: list[Any], rows: list[Row], *, absent_fails: bool, check_mode: bool
+) -> dict[str, list[str]]:
+    """By host, what the operator must hear of: a refused request, a bad outcome, an endpoint that no client accepts."""
+    complaints: dict[str, list[str]] = {}
+    for host in task_vars.get("ansible_play_hosts_all") or ():
+        variables = task_vars["hostvars"].raw_get(host)
+        request, deploy = variables.get(REQUEST_VARIABLE) or {}, variables.get(DEPLOY_VARIABLE) or {}
+        said = [str(request.get("msg"))] if request.get("failed") else []
+        said += [str(problem) for problem in deploy.get("problems") or ()]
+        if said:
+            complaints[str(host)] = said
+    bad = {"unproved"} | ({"absent"} if absent_fails else set())
+    for endpoint, row in zip(endpoints, rows):
+        host = str(endpoint["host"])
+        if row.state in bad and host not in complaints and not check_mode:
+            complaints[host] = [f"{row.endpoint}: {row.state} ({row.after}; {row.proof})"]
+    return complaints
+
+
+def _result(rows: list[Row], complaints: dict[str, list[str]]) -> dict[str, Any]:
     by_state = {
         state: [row.endpoint for row in rows if row.state == state] for state in ("proved", "absent", "unproved")
     }
-    result: dict[str, Any] = {
+    return {
         "changed": False,
         "rows": [asdict(row) for row in rows],
         "total": len(rows),
         **by_state,
+        "complaints": complaints,
     }
-    bad = by_state["unproved"] + (by_state["absent"] if absent_fails else [])
-    if bad and not check_mode:
-        result["failed"] = True
-        result["msg"] = f"Not proved from the client's side: {', '.join(bad)}. The table above says why for each."
-    return result

@@ -12,7 +12,7 @@ description:
   - >-
     Prints a table (endpoint, before, after, proof) and the line C(proved: n/N endpoints).
   - Reads what the role P(certfleet.tls.tls_certificate#role) registered for each host in this run.
-  - Fails when an endpoint that could be reached is not proved. In check mode it only shows.
+  - It does not fail itself, since one task speaks for all hosts. RV(complaints) says which hosts should, and why.
 options:
   endpoints:
     description: All endpoints there are to prove, as M(certfleet.tls.fleet_info) lists them.
@@ -29,7 +29,7 @@ options:
     type: str
     required: true
   absent_fails:
-    description: Whether a host or device that could not be reached counts as a failure.
+    description: Whether a host or device that could not be reached is complained about.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -76,4 +76,10 @@ unproved:
   returned: always
   type: list
   elements: str
+complaints:
+  description:
+    - By host, what an operator must hear of (a refused request, a bad outcome, an endpoint that no client accepts).
+    - In check mode endpoints that are not proved yet are no complaint.
+  returned: always
+  type: dict
 """

@@ -96,13 +96,21 @@ def batch_variables(task_vars: Mapping[str, Any], *names: str) -> Iterator[tuple
 
 
 def request_result(entries: Sequence[dict[str, Any]], *, check_mode: bool) -> dict[str, Any]:
-    """What both request actions return; C(changed) says that something is due, so that handlers go on with this host."""
-    due = [entry for entry in entries if entry["verdict"] != "none"]
+    """What both request actions return; C(changed) says that something is due, so that handlers go on with this host.
+
+    Where nothing but refusals is left, the task fails: there is nothing to go on with.
+    """
+    wanting = [entry for entry in entries if entry["verdict"] != "none"]
+    due = [entry for entry in wanting if entry["verdict"] != "refuse"]
     result: dict[str, Any] = {"certificates": list(entries), "due": bool(due), "absent": False, "changed": bool(due)}
-    if due:
-        result["diff"] = [_diff(entry) for entry in due]
+    if wanting:
+        result["diff"] = [_diff(entry) for entry in wanting]
         verb = "would " if check_mode else ""
-        result["msg"] = "; ".join(f"{entry['id']}: {verb}{entry['verdict']} ({reasons_text(entry)})" for entry in due)
+        result["msg"] = "; ".join(
+            f"{entry['id']}: {verb}{entry['verdict']} ({reasons_text(entry)})" for entry in wanting
+        )
+    if wanting and not due:
+        result["failed"] = True
     return result
 
 

@@ -109,6 +109,8 @@ def _after(request: Mapping[str, Any] | None, entry: Mapping[str, Any] | None, d
     if entry is None:
         return f"failed: {_short(request.get('msg'))}" if request.get("failed") else "nothing to do"
     codes = ", ".join(dict.fromkeys(str(reason["code"]) for reason in entry.get("reasons") or ()))
+    if done is None and entry["verdict"] == "refuse":
+        return f"refused ({codes})"
     if done is None:
         return "unchanged" if entry["verdict"] == "none" else f"due: {entry['verdict']} ({codes})"
     until = str((done.get("after") or {}).get("not_after") or "")[:10]

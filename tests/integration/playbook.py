@@ -46,9 +46,10 @@ class Run:
 
     def row(self, endpoint: str) -> str:
         """The line of the table for an endpoint."""
-        found = [line for line in self.output.splitlines() if line.startswith(f"{endpoint} ")]
+        table = self.output.partition("\nendpoint ")[2].partition("\nproved: ")[0]
+        found = [line for line in table.splitlines() if line.startswith(f"{endpoint} ")]
         assert found, f"no row for {endpoint} in:\n{self.output}"
-        return found[-1]
+        return found[0]
 
     def task(self, name: str) -> str:
         """What was printed below the (last) headline of a task."""

@@ -190,9 +190,10 @@ def _untrusted(case: _Case) -> _Finding | None:
     if served is None or not case.known.available or case.known.recognises(served):
         return None
     spki = served.leaf.spki if served.leaf else "nothing"
+    seen = (served.said or "its certificate does not validate").rstrip(".")
     return "refuse", Reason(
         "untrusted",
-        f"the peer is not known: {served.said or 'its certificate does not validate'}; it serves the key {spki}, which is "
+        f"the peer is not known: {seen}; it serves the key {spki}, which is "
         f"not pinned for '{case.spec.identity}'. Nothing was sent. If the device is yours and new, or has its own "
         "certificate back, compare this fingerprint on site and pin it with playbooks/enrol.yml.",
     )
