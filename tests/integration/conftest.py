@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .machines import Lab, lab_command
+from .machines import Lab, lab_command, robot
 from .playbook import run_playbook, site
 
 
@@ -32,6 +32,7 @@ def factory(lab: Lab) -> Lab:
 @pytest.fixture(scope="module")
 def converged(lab: Lab) -> Lab:
     """Enrolled, and everything proved."""
+    robot("all", "unset")
     enrolled = run_playbook("playbooks/enrol.yml")
     assert enrolled.rc == 0, enrolled.output
     done = site()

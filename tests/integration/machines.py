@@ -66,14 +66,15 @@ def on(host: str, *command: str, check: bool = True, given: str | None = None) -
 
 def robot(name: str, action: str, *words: str) -> dict[str, Any]:
     """Speak to the emulator's control socket; the answer about one robot."""
-    answer = json.loads(on("gateway", "python3", "/opt/robots/control.py", name, action, *words))
+    answer = json.loads(on("gateway", "robots", name, action, *words))
     return answer[name] if isinstance(answer, dict) and name in answer else answer
 
 
 def requests_since(mark: int) -> list[dict[str, Any]]:
     """What robots were asked over HTTP and HTTPS since a mark (see log_mark)."""
     lines = on("gateway", "cat", ROBOT_LOG).splitlines()
-    return [json.loads(line) for line in lines[mark:]]
+    found = [json.loads(line) for line in lines[mark:]]
+    return [item for item in found if item["event"] == "request"]
 
 
 def log_mark() -> int:
