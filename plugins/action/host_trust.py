@@ -26,15 +26,18 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         host, state = str(task_vars["inventory_hostname"]), str(self._task.args.get("state") or "present")
         anchors = self._task.args.get("anchors")
+        names = [str(name) for name in self._task.args.get("authorities") or ["fleet"]]
+        if anchors is None and state == "absent":
+            anchors = [{"name": _file_name(name)} for name in names]
         if anchors is None:
             ca = read_ca(task_vars, self._task.args) or {}
             if not ca.get("available", bool(ca)):
                 return {**result, **self._without_ca(host, str(ca.get("message") or "the CA was not asked"))}
-            names = [str(name) for name in self._task.args.get("authorities") or ["fleet"]]
-            unknown = [name for name in names if not (ca.get("authorities") or {}).get(name, {}).get("anchors")]
-            if unknown and state == "present":
+            authorities: Mapping[str, Any] = ca.get("authorities") or {}
+            unknown = [name for name in names if not authorities.get(name, {}).get("anchors")]
+            if unknown:
                 return {**result, **self._without_authority(host, unknown)}
-            anchors = [_anchor(name, ca.get("authorities") or {}, state) for name in names]
+            anchors = [{"name": _file_name(name), "certificate": str(authorities[name]["anchors"])} for name in names]
         arguments = {"anchors": anchors, "state": state}
         try:
             answer = self._execute_module(
@@ -61,9 +64,8 @@ class ActionModule(ActionBase):
         )
 
 
-def _anchor(authority: str, authorities: Mapping[str, Any], state: str) -> dict[str, Any]:
-    anchor = {"name": f"certfleet-{authority.replace('.', '-')}"}
-    return anchor if state == "absent" else {**anchor, "certificate": str(authorities[authority]["anchors"])}
+def _file_name(authority: str) -> str:
+    return f"certfleet-{authority.replace('.', '-')}"
 
 
 def _absent(said: str) -> dict[str, Any]:

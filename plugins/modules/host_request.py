@@ -282,8 +282,10 @@ def main() -> None:
             found = [look_at(wanted, anchors.get(wanted["authority"])) for wanted in module.params["certificates"]]
         else:
             found = [stage(wanted) for wanted in module.params["certificates"]]
-    except (HostError, OSError) as exc:
+    except HostError as exc:
         module.fail_json(msg=str(exc))
+    except OSError as exc:
+        module.fail_json(msg=f"The host's files cannot be looked at: {exc.filename}: {exc.strerror}. Run with become.")
     module.exit_json(changed=step == "stage", certificates=found)
 
 

@@ -136,8 +136,10 @@ def main() -> None:
             result["diff"] = plan.diff(store.bundle)
         if plan.is_due and not module.check_mode:
             anchors.carry_out(plan)
-    except (HostError, OSError) as exc:
+    except HostError as exc:
         module.fail_json(msg=f"The trust store could not be brought up to date: {exc}")
+    except OSError as exc:
+        module.fail_json(msg=f"The trust store could not be written: {exc.filename}: {exc.strerror}. Run with become.")
     module.exit_json(**result)
 
 

@@ -104,6 +104,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     return Site(tmp_path_factory.mktemp("site"))
 
 
+def unreachable() -> dict[str, Any]:
+    """Variables of a host that does not answer."""
+    return {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": free_port()}
+
+
 def private_keys(folder: Path) -> list[str]:
     """The middle of each private key under a folder."""
     return [path.read_text().splitlines()[1] for path in folder.rglob("*.pem") if "PRIVATE" in path.read_text()]
@@ -143,7 +148,7 @@ def test_each_host_fails_or_is_absent_by_itself(site: Site) -> None:
         "fine": {},
         "folderless": {},
         "wrong": {},
-        "gone": {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": free_port()},
+        "gone": unreachable(),
     }
     for host, variables in hosts.items():
         variables["wanted"] = site.wanted(host)
@@ -170,12 +175,7 @@ def test_what_cannot_be_deployed_is_an_outcome_and_not_a_failure(site: Site) -> 
     issued = site.sign(request.results["lost"])
     error = {"certificates": {"lost/https": {"error": {"code": "ca_unreachable", "message": "no answer"}}}}
     hosts: dict[str, dict[str, Any]] = {
-        "lost": {
-            "ansible_connection": "ssh",
-            "ansible_host": "127.0.0.1",
-            "ansible_port": free_port(),
-            "answer": issued,
-        },
+        "lost": {"answer": issued, **unreachable()},
         "refused": {"answer": error},
         "asked": {"answer": issued, "checked": True},
     }
@@ -195,14 +195,17 @@ def test_trust_without_a_ca_is_predicted_or_said(site: Site) -> None:
     hosts: dict[str, dict[str, Any]] = {
         "predicted": {"answer": down, "checked": True},
         "said": {"answer": down},
+        "gone": {"answer": down, "want": "absent", **unreachable()},
         "bare": {"answer": {"available": True, "authorities": {}}},
     }
-    run = site.run("host_trust", hosts, ca="{{ answer }}")
-    predicted, said, bare = (run.results[host] for host in hosts)
+    run = site.run("host_trust", hosts, ca="{{ answer }}", state="{{ want | default('present') }}")
+    predicted, said, gone, bare = (run.results[host] for host in hosts)
     assert (predicted["changed"], predicted["absent"]) == (True, False)
     assert said["changed"] is False
     assert "said: the anchors could not be compared: the CA host 'ca' cannot be reached" in run.output.replace(
         "\n", " "
     )
+    # Removing needs no CA, so this one was really asked.
+    assert (gone["absent"], gone["changed"]) == (True, False)
     assert bare["failed"]
     assert "has no authority 'fleet'" in bare["msg"]

@@ -138,9 +138,13 @@ def changes_of(start: Callable[[Place], None], apart: bool, proved: bool) -> int
         return len(seen)
 
 
-@pytest.mark.parametrize("apart", [False, True], ids=["one folder", "two folders"])
+PLACES = [(start, False) for start in STARTS] + [(regular_files, True), (ours, True), (certificate_deleted, True)]
+
+
 @pytest.mark.parametrize("proved", [True, False], ids=["proved", "not proved"])
-@pytest.mark.parametrize("start", STARTS, ids=lambda start: start.__name__)
+@pytest.mark.parametrize(
+    ("start", "apart"), PLACES, ids=[f"{start.__name__}{' apart' if apart else ''}" for start, apart in PLACES]
+)
 def test_killed_anywhere_the_paths_read_old_or_new_as_a_whole(
     start: Callable[[Place], None], proved: bool, apart: bool, tmp_path: Path
 ) -> None:
