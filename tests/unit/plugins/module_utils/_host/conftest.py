@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import p
 from ansible_collections.certfleet.tls.tests.unit.tls_peers import DAY, Pair, TestAuthority
 
 ADDRESS = "127.0.0.1"
+_NEVER = threading.Event()
 
 
 @dataclass
@@ -50,7 +52,7 @@ class Site:
 
     def target(self, **changes: Any) -> dict[str, Any]:
         """What host_request looks at."""
-        prove = {"address": ADDRESS, "port": self.port, "hold": 0.3, "timeout": 1} if self.port else None
+        prove = {"address": ADDRESS, "port": self.port, "hold": 0.2, "timeout": 0.6} if self.port else None
         common = {"identity": "host-1", "name": "https", "where": self.where, "reload": self.reload, "prove": prove}
         return {**common, "anchors": self.authority.anchors, **changes}
 
@@ -78,9 +80,8 @@ class Site:
         prove = order.get("prove")
         endpoint = None
         if prove:
-            endpoint = Endpoint(
-                **{"server_name": prove["address"], **prove}, by="this host", sleep=lambda span: time.sleep(span / 20)
-            )
+            settings = {"server_name": prove["address"], **prove}
+            endpoint = Endpoint(**settings, by="this host", sleep=lambda span: _NEVER.wait(span / 20))
         return Transaction(order, endpoint=endpoint).run()
 
     def renew(self, **changes: Any) -> tuple[Outcome, str]:

@@ -48,9 +48,10 @@ def struck(at: int | None, blow: Callable[[], BaseException] = Killed) -> Iterat
         if at is not None and len(seen) == at + 1:
             raise blow()
 
-    real = durable.os
-    durable.os = _CountingOs(strike)  # type: ignore[assignment]
+    names = vars(durable)
+    real = names["os"]
+    names["os"] = _CountingOs(strike)
     try:
         yield seen
     finally:
-        durable.os = real
+        names["os"] = real

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -126,10 +127,10 @@ def test_the_key_of_a_certificate_is_found(authority: TestAuthority) -> None:
     ],
 )
 def test_a_chain_is_judged_as_a_strict_client_does(
-    authority: TestAuthority, server_name: str | None, changes: dict[str, object], said: str | None
+    authority: TestAuthority, server_name: str | None, changes: dict[str, Any], said: str | None
 ) -> None:
-    making = {key: value for key, value in changes.items() if key not in ("chain", "anchors")}
-    pair = authority.pair("DNS:a.example", "IP:198.18.0.4", "IP:2001:2::4", **making)  # type: ignore[arg-type]
+    making: dict[str, Any] = {key: value for key, value in changes.items() if key not in ("chain", "anchors")}
+    pair = authority.pair("DNS:a.example", "IP:198.18.0.4", "IP:2001:2::4", **making)
     texts = {"chain": authority.chain, "anchors": authority.anchors}
     texts.update({key: str(value) for key, value in changes.items() if key in texts})
     error = openssl.chain_error(pair.certificate, server_name=server_name, **texts)
