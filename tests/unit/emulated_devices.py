@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ansible_collections.certfleet.tls.tests.lab.robots.control import ask
 from ansible_collections.certfleet.tls.tests.unit.tls_peers import free_port
 
 ROBOTS = Path(__file__).resolve().parents[1] / "lab" / "robots"
@@ -29,7 +30,6 @@ class Emulator:
         self.https_port, *http_ports = sorted(ports)[:4]
         self.http_ports = http_ports
         self._log, self._config = folder / "requests.jsonl", folder / "config.json"
-        # A unix socket's path may not be longer than 107 bytes: it is named from within its folder.
         self._settings = {
             "state_dir": str(folder / "state"),
             "log": str(self._log),
@@ -76,11 +76,10 @@ class Emulator:
             self._process = None
 
     def control(self, device: str, action: str, *words: str) -> dict[str, Any]:
-        """What control.py does; the status of the device."""
-        done = self.run_control(device, action, *words)
-        assert done.returncode == 0, done.stderr
-        status: dict[str, Any] = json.loads(done.stdout)
-        return dict(status.get(device, status))
+        """What control.py does, without a process for it; the status of the device."""
+        answer = ask(str(self._folder / "control"), {"device": device, "action": action, "words": list(words)})
+        assert answer["ok"], answer
+        return dict(answer["devices"].get(device, answer["devices"]))
 
     def run_control(self, device: str, action: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Run control.py."""

@@ -22,6 +22,8 @@ from .pair import Pair, fill_body
 
 _CONNECT_TIMEOUT = 5.0
 _MOST_ANSWER = 64 * 1024
+# What urllib3 and OpenSSL say, during the handshake, of another leaf than the one that was recognised.
+_NOT_THE_LEAF = ("ingerprints did not match", "CERTIFICATE_VERIFY_FAILED")
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,11 @@ class _PinnedAdapter(HTTPAdapter):
             kwargs["server_hostname"] = self._server_name
         return super().init_poolmanager(*args, **kwargs)
 
-    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
-        host, _options = super().build_connection_pool_key_attributes(request, verify, cert)
-        return host, {"cert_reqs": self._requirement}
+    def get_connection_with_tls_context(self, request: Any, *_args: Any, **_kwargs: Any) -> Any:
+        # requests 2.32 and later; earlier ones do just this.
+        return self.poolmanager.connection_from_url(request.url)
 
-    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+    def cert_verify(self, conn: Any, *_args: Any, **_kwargs: Any) -> None:
         conn.cert_reqs, conn.ca_certs, conn.ca_cert_dir = self._requirement, None, None
 
 
@@ -77,7 +79,11 @@ class DeviceClient:
         # Neither netrc, nor proxies or CA bundles of the environment: settings come from options alone.
         self._session.trust_env = False
         self._session.headers.update(api.headers)
-        context = trusting(anchors) if met.seen.trusted and anchors else _unverifying()
+        context = trusting(anchors) if met.seen.trusted and anchors else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        # The name was verified when the device was met; here its leaf is compared, before the request is sent.
+        context.check_hostname = False
+        if not met.seen.trusted:
+            context.verify_mode = ssl.CERT_NONE
         name = target.server_name
         adapter = _PinnedAdapter(context=context, fingerprint=met.leaf.fingerprint, server_name=name)
         self._session.mount("https://", adapter)
@@ -145,7 +151,7 @@ class DeviceClient:
 
     def _broken(self, exc: Exception) -> Answer:
         reason = str(exc)
-        if "ingerprints did not match" in reason:
+        if any(mark in reason for mark in _NOT_THE_LEAF):
             return Answer(
                 "stranger",
                 f"{self._target.text} suddenly serves another certificate than a moment ago. Nothing was sent.",
@@ -159,14 +165,6 @@ class _NoPlainHttp(HTTPAdapter):
 
     def send(self, request: Any, *_args: Any, **_kwargs: Any) -> Any:
         raise DeviceError(f"{request.url} is plain HTTP: logins and keys are only sent over HTTPS.")
-
-
-def _unverifying() -> ssl.SSLContext:
-    """For a peer that no anchor vouches for: its leaf is compared instead, before the request is sent."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def _beginning_of(response: Any) -> str:
