@@ -19,12 +19,12 @@ KEY = "/mir_persistence/certificate/key.pem"
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 
-def repaired(host: str, **options: Any) -> Run:
+def repaired(host: str, *, endpoints: int = 1, **options: Any) -> Run:
     """Run on one host: something changed, all is proved, and a further run has nothing to do."""
-    run = site(limit=host, **options)
+    run = site("--diff", limit=host, **options)
     assert run.rc == 0, run.output
     assert run.changed, run.output
-    assert run.proved is None or run.proved == (1, 1)
+    assert run.proved == (endpoints, endpoints)
     again = site(limit=host, **{key: value for key, value in options.items() if key != "extra"})
     assert again.rc == 0, again.output
     assert again.changed == {}
@@ -70,7 +70,7 @@ def test_anchor_gone_from_the_bundle(converged: Lab) -> None:
     )
     on("client", "python3", "-", given=forget)
     assert line not in on("client", "cat", BUNDLE)
-    run = repaired("client")
+    run = repaired("client", endpoints=0)
     assert "client" in run.changed
     assert line in on("client", "cat", BUNDLE)
     assert converged.endpoints
@@ -104,8 +104,8 @@ def test_traefik_serves_the_old_certificate_although_the_files_are_new(converged
 @pytest.mark.parametrize("host", ["fleet", "robot-2"])
 def test_leaf_in_its_renewal_window(converged: Lab, host: str) -> None:
     before = served(converged.endpoint(host))
-    window = {"mir_robot_renew_before": "2159h", "mir_fleet_renew_before": "2159h"}
-    # A leaf of 90 days (2160 h) that is renewed 2159 h before its end is due an hour after it was issued, backdating included.
+    # A leaf of 90 days (2160 h) is due from its first second on.
+    window = {"mir_robot_renew_before": "2159h59m59s", "mir_fleet_renew_before": "2159h59m59s"}
     run = repaired(host, extra=window)
     assert "installed (expiring)" in run.row(host)
     assert served(converged.endpoint(host)) != before
