@@ -13,6 +13,7 @@ from typing import Any
 
 MOST_HEAD = 32 * 1024
 MOST_BODY = 512 * 1024
+_TLS_HANDSHAKE = b"\x16"
 
 
 class BadRequestError(ValueError):
@@ -65,7 +66,10 @@ class Response:
 async def read_request(reader: asyncio.StreamReader) -> Request | None:
     """The next request, or None when the client is done. Raises BadRequestError."""
     try:
-        head = await reader.readuntil(b"\r\n\r\n")
+        first = await reader.readexactly(1)
+        if first == _TLS_HANDSHAKE:
+            raise BadRequestError("this is TLS on a plain port")
+        head = first + await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError as exc:
         if exc.partial.strip():
             raise BadRequestError("the request is incomplete") from exc
