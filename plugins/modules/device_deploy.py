@@ -101,7 +101,7 @@ options:
     choices: [keep, remove]
     default: keep
   apis:
-    description: Descriptions of devices' REST APIs by name; see M(certfleet.tls.device_request#module).
+    description: Descriptions of devices' REST APIs by name; their fields are those of M(certfleet.tls.device_request).
     type: dict
     default: {}
   certificates:
