@@ -132,23 +132,21 @@ def _served(raw: Any) -> Served | None:
     if not raw:
         return None
     leaf, error = _leaf(raw.get("leaf"), "the served certificate")
-    return Served(leaf, bool(raw.get("trusted")) and leaf is not None, error or str(raw.get("said") or ""))
+    trusted = bool(raw.get("trusted")) and leaf is not None
+    return Served(leaf, trusted, error or str(raw.get("said") or ""), failure=raw.get("failure"))
 
 
 def request_entry(wish: Wish, raw: Mapping[str, Any], known: Known, *, now: int) -> dict[str, Any]:
     """The entry of one certificate in the result of host_request; a staged key and its CSR are filled in later."""
     have = have_of(raw)
-    judgement = judge(wish.spec, have, known, now=now)
-    spec, notes = wish.spec, list(judgement.notes)
-    if judgement.verdict == "none" and raw.get("blocked"):
-        notes.append(f"nothing is due, but a deploy could not work now: {raw['blocked']}")
+    judgement, spec = judge(wish.spec, have, known, now=now), wish.spec
     entry: dict[str, Any] = {
         "id": spec.id,
         "identity": spec.identity,
         "name": spec.name,
         "verdict": judgement.verdict,
         "reasons": [{"code": reason.code, "message": reason.message} for reason in judgement.reasons],
-        "notes": notes,
+        "notes": list(judgement.notes),
         "authority": spec.authority,
         "profile": spec.profile,
         "current": describe(have.leaf) if have.leaf else None,
@@ -181,11 +179,15 @@ def _spki(judgement: Judgement, have: Have) -> str | None:
 
 
 def obstacles(host: str, entries: Iterable[Mapping[str, Any]], raws: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A sentence for each certificate that is due, but could not be deployed on this host as it is now."""
+    """A sentence for each certificate that could not be deployed on this host as it is now.
+
+    Also where nothing is due: better heard of today than in the night of the renewal.
+    """
     return [
-        f"{host}, {entry['id']}: {raws[entry['id']]['blocked']} (due: {', '.join(_codes(entry))}; nothing was changed)"
+        f"{host}, {entry['id']}: {raws[entry['id']]['blocked']} (due: {', '.join(_codes(entry)) or 'nothing yet'};"
+        " nothing was changed)"
         for entry in entries
-        if entry["verdict"] != "none" and raws[entry["id"]].get("blocked")
+        if raws[entry["id"]].get("blocked")
     ]
 
 

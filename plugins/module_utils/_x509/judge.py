@@ -29,11 +29,15 @@ class Reason:
 
 @dataclass(frozen=True)
 class Served:
-    """What a client saw at the endpoint. C(trusted): chain, name and time are right by the fleet's anchors alone."""
+    """What a client saw at the endpoint. C(trusted): chain, name and time are right by the fleet's anchors alone.
+
+    C(failure), where it is not: C(chain), C(name), C(time), or what kept the client from a handshake.
+    """
 
     leaf: Leaf | None
     trusted: bool
     said: str = ""
+    failure: str | None = None
 
 
 @dataclass(frozen=True)
@@ -303,7 +307,12 @@ def _not_served(case: _Case) -> _Finding | None:
     if served.leaf is None:
         return "reload", Reason("not_served", f"the files are right, but nothing is served: {served.said}")
     if served.leaf.fingerprint == case.leaf.fingerprint:
-        return None
+        if served.failure != "chain" or case.known.anchors is None:
+            return None
+        # Loaded before the intermediates were there, for example.
+        return "reload", Reason(
+            "not_served", f"the files are right, but clients do not accept what is served: {served.said}"
+        )
     return "reload", Reason(
         "not_served",
         f"the files are right, but the service still serves another certificate (serial {served.leaf.serial})",

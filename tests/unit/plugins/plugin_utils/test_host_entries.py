@@ -120,10 +120,10 @@ def test_the_key_of_the_staged_pair_is_used_when_that_fits(pair: Pair) -> None:
     assert entry(seen(old, staged=damaged))["verdict"] == "issue"
 
 
-def test_an_obstacle_counts_only_where_something_is_due(pair: Pair) -> None:
+def test_an_obstacle_is_said_before_something_is_due(pair: Pair) -> None:
     fine, due = seen(pair, blocked="no container"), seen(pair, blocked="no container", certificate=None)
-    assert obstacles("gateway", [entry(fine)], {"host-1/https": fine}) == []
-    assert "nothing is due, but a deploy could not work now: no container" in entry(fine)["notes"]
+    said = obstacles("gateway", [entry(fine)], {"host-1/https": fine})
+    assert said == ["gateway, host-1/https: no container (due: nothing yet; nothing was changed)"]
     said = obstacles("gateway", [entry(due)], {"host-1/https": due})
     assert said == ["gateway, host-1/https: no container (due: missing; nothing was changed)"]
 
