@@ -111,7 +111,7 @@ def test_redirects_are_not_followed(plant: Plant) -> None:
     pair = plant.authority.pair("IP:127.0.0.1")
     access = plant.access()
     peer = Redirecting(pair)
-    with TlsPeer(pair) as elsewhere, peer:
+    with peer, TlsPeer(pair) as elsewhere:
         peer.location = f"https://127.0.0.1:{elsewhere.port}/"
         target = Target("127.0.0.1", peer.port, "127.0.0.1")
         met = access.acquaintance.meet(target)
