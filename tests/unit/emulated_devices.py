@@ -105,5 +105,9 @@ class Emulator:
         return self._log.read_text(encoding="utf-8")
 
     def forget_log(self) -> None:
-        """Empty the log."""
+        """Empty the log, once nothing more of what went before is written to it (a client is done before the server)."""
+        sizes = [-1, -2]
+        while len(set(sizes[-3:])) > 1:
+            time.sleep(0.03)
+            sizes.append(self._log.stat().st_size if self._log.exists() else 0)
         self._log.unlink(missing_ok=True)
