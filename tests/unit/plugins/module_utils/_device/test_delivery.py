@@ -21,6 +21,14 @@ def first_upload(plant: Plant, given: Pair, on_failure: str = "keep") -> Deliver
     return deliver(plant.access(plant.served().spki, leaves=leaf), plant.wish(given, on_failure=on_failure))
 
 
+def put(plant: Plant, given: Pair) -> None:
+    """Bring a pair there that no client would accept."""
+    access = plant.access(plant.served().spki)
+    assert access.client(access.meet()).upload(plant.wish(given).pair).kind == "accepted"
+    assert plant.served().fingerprint == given.leaf.fingerprint
+    plant.emulator.forget_log()
+
+
 def test_first_upload_to_a_pinned_device_and_again_nothing(plant: Plant) -> None:
     built_in, given = plant.served(), plant.pair()
     done = first_upload(plant, given)
@@ -45,9 +53,7 @@ def test_renewal_needs_no_pin_once_the_fleets_certificate_is_there(plant: Plant)
 
 def test_repair_of_an_expired_leaf_that_the_ledger_knows(plant: Plant) -> None:
     expired = plant.pair(not_before=-20, not_after=-10)
-    plant.emulator.control("robot-1", "set", "mismatch=accept")
-    first_upload(plant, expired)
-    assert plant.served().fingerprint == expired.leaf.fingerprint
+    put(plant, expired)
     known = plant.known(leaves={expired.leaf.fingerprint: "issued"})
     assert deliver(plant.access(known=known), plant.wish(plant.pair())).outcome == "installed"
 
@@ -55,8 +61,7 @@ def test_repair_of_an_expired_leaf_that_the_ledger_knows(plant: Plant) -> None:
 @pytest.mark.parametrize("state", ["unknown", "revoked"])
 def test_an_expired_leaf_that_is_unknown_or_revoked_gets_nothing(plant: Plant, state: str) -> None:
     expired = plant.pair(not_before=-20, not_after=-10)
-    first_upload(plant, expired)
-    plant.emulator.forget_log()
+    put(plant, expired)
     known = plant.known(leaves={expired.leaf.fingerprint: state} if state == "revoked" else {})
     done = deliver(plant.access(known=known), plant.wish(plant.pair()))
     assert done.outcome == "refused"
@@ -76,8 +81,7 @@ def test_an_impostor_gets_neither_login_nor_key(plant: Plant) -> None:
 
 def test_a_certificate_of_another_ca_is_a_stranger_too(plant: Plant) -> None:
     theirs = TestAuthority("Theirs").pair(f"IP:{plant.emulator.address('robot-1')}")
-    first_upload(plant, theirs)
-    plant.emulator.forget_log()
+    put(plant, theirs)
     assert deliver(plant.access(), plant.wish(plant.pair())).outcome == "refused"
     assert plant.requests() == []
 
