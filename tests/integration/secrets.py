@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +29,10 @@ def forms_of_text(text: str) -> dict[str, bytes]:
 def forms_of_key(pem: str) -> dict[str, bytes]:
     """A private key as PEM (with real, escaped and without line ends), as base64 of the PEM, and as its bare scalar."""
     body = "".join(line for line in pem.splitlines() if "-----" not in line)
-    forms = {"PEM body": body[:60].encode(), "PEM body, late": body[-60:].encode()}
+    forms = {"PEM body": body[:60].encode()}
+    if len(body) > 1000:
+        # The end of an RSA key is as secret as its beginning; that of an EC key is the public key.
+        forms["PEM body, late"] = body[-60:].encode()
     forms |= {f"PEM, {name}": form for name, form in forms_of_text(pem).items() if name != "plain"}
     scalar = _scalar(pem)
     forms |= {
@@ -53,11 +58,19 @@ def leaks(haystack: bytes, forms: dict[str, bytes]) -> list[str]:
 
 
 def files_below(*folders: Path, newer_than: float) -> Iterator[Path]:
-    """Regular files that were written since a point in time (unix seconds)."""
+    """Regular files of the same file system that were written since a point in time (unix seconds)."""
     for folder in folders:
-        for path in folder.rglob("*"):
-            if path.is_file() and not path.is_symlink() and path.stat().st_mtime >= newer_than:
-                yield path
+        device = folder.stat().st_dev if folder.is_dir() else None
+        for place, names, files in os.walk(folder):
+            names[:] = [name for name in names if os.lstat(os.path.join(place, name)).st_dev == device]
+            for name in files:
+                path = Path(place, name)
+                try:
+                    found = path.lstat()
+                except FileNotFoundError:  # somebody's temporary file
+                    continue
+                if stat.S_ISREG(found.st_mode) and found.st_dev == device and found.st_mtime >= newer_than:
+                    yield path
 
 
 def _scalar(pem: str) -> bytes:
