@@ -15,7 +15,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.certfleet.tls.plugins.module_utils._device.errors import DeviceError
-from ansible_collections.certfleet.tls.plugins.module_utils._device.http_libraries import require_libraries
+from ansible_collections.certfleet.tls.plugins.module_utils._device.requests_library import require_requests
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
 from ansible_collections.certfleet.tls.plugins.plugin_utils._controller_files import file_reader
 from ansible_collections.certfleet.tls.plugins.plugin_utils._device_entries import refuse_delegation
@@ -48,7 +48,7 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         try:
             refuse_delegation(self._task)
-            require_libraries()
+            require_requests()
             _validation, args = self.validate_argument_spec(
                 {**_FLOW_OPTIONS, **OPTIONS},
                 mutually_exclusive=[("address", "certificates"), ("address", "issued")],

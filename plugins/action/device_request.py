@@ -7,41 +7,54 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.certfleet.tls.plugins.module_utils._device.errors import DeviceError
-from ansible_collections.certfleet.tls.plugins.module_utils._device.http_libraries import require_libraries
 from ansible_collections.certfleet.tls.plugins.module_utils._device.inspection import (
     inspect,
     inspect_own,
     read_own_pair,
 )
+from ansible_collections.certfleet.tls.plugins.module_utils._device.jmespath_library import missing
 from ansible_collections.certfleet.tls.plugins.module_utils._device.settings import Settings, read_settings
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.crypto import HAS_CRYPTOGRAPHY
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Known
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.spec import CertificateSpec
+from ansible_collections.certfleet.tls.plugins.plugin_utils._before_fork import prepare_workers
 from ansible_collections.certfleet.tls.plugins.plugin_utils._controller_files import file_reader
 from ansible_collections.certfleet.tls.plugins.plugin_utils._device_entries import (
     refuse_delegation,
     request_entry,
+    with_defaults,
     with_new_key,
     with_own_pair,
 )
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
+    EngineError,
     absent_result,
     identity_of,
     read_ca,
     request_result,
+    settle,
 )
+from ansible_collections.certfleet.tls.plugins.plugin_utils._references import resolve
 
+# Deploy needs it. It is looked for, but not loaded: a larger parent forks more slowly.
+_HAS_REQUESTS = find_spec("requests") is not None
 _OPTIONS = {
-    "certificates": {"type": "list", "elements": "dict", "required": True},
-    "apis": {"type": "dict", "default": {}},
+    "certificates": {"type": "list", "elements": "dict"},
+    "apis": {"type": "dict"},
     "ca": {"type": "dict"},
 }
+# Only deploy logs in, so in the steady state nobody asks a vault for these.
+_LATE = ("username", "password")
+
+prepare_workers()
 
 
 class _AwayError(Exception):
@@ -61,21 +74,32 @@ class ActionModule(ActionBase):
         try:
             refuse_delegation(self._task)
             _require_cryptography()
-            require_libraries()
-            _validation, args = self.validate_argument_spec(_OPTIONS)
+            if not _HAS_REQUESTS:
+                raise missing("requests")
+            args = self._arguments(task_vars)
             ca = read_ca(task_vars, args)
             entries = [self._entry(item, args, ca, task_vars) for item in args["certificates"]]
             _check_names(entries)
         except _AwayError as exc:
             return {**result, **absent_result(str(exc))}
-        except (DeviceError, X509Error) as exc:
-            return {**result, "failed": True, "msg": str(exc)}
-        return {**result, **request_result(entries, check_mode=self._task.check_mode)}
+        except (DeviceError, X509Error, EngineError) as exc:
+            return settle({**result, "failed": True, "msg": str(exc)}, self, task_vars)
+        return settle({**result, **request_result(entries, check_mode=self._task.check_mode)}, self, task_vars)
+
+    def _arguments(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """The task's options; those that were left out come from the role's variables, without Jinja where that is possible."""
+        args = dict(self.validate_argument_spec(_OPTIONS)[1]) if self._task.args else {}
+        for option in ("certificates", "apis"):
+            if args.get(option) is None:
+                raw = task_vars.get(f"tls_certificate_{option}") or ([] if option == "certificates" else {})
+                args[option] = resolve(raw, task_vars, self._templar, leave=_LATE)
+        return args
 
     def _entry(
         self, item: Mapping[str, Any], args: Mapping[str, Any], ca: Mapping[str, Any] | None, task_vars: dict[str, Any]
     ) -> dict[str, Any]:
         host = str(task_vars["inventory_hostname"])
+        item = with_defaults(item, host=host, address=str(task_vars.get("ansible_host") or host))
         spec = CertificateSpec.from_dict(item, identity=identity_of(task_vars), where=host)
         where = f"{host}, certificate '{spec.name}'"
         if spec.api is None:
@@ -90,13 +114,15 @@ class ActionModule(ActionBase):
         )
         known = Known.from_ca_info(ca, identity=spec.identity, authority=spec.authority)
         try:
-            return self._judged(spec, settings, known, where=where)
+            return self._judged(spec, settings, known, task_vars, where=where)
         except DeviceError as exc:
             if str(exc).startswith(host):
                 raise
             raise DeviceError(f"{where}: {exc}") from exc
 
-    def _judged(self, spec: CertificateSpec, settings: Settings, known: Known, *, where: str) -> dict[str, Any]:
+    def _judged(
+        self, spec: CertificateSpec, settings: Settings, known: Known, task_vars: dict[str, Any], *, where: str
+    ) -> dict[str, Any]:
         now, check_mode = int(time.time()), bool(self._task.check_mode)
         own = None
         if spec.pair:
@@ -111,6 +137,7 @@ class ActionModule(ActionBase):
         entry = request_entry(spec, finding)
         if check_mode or entry["verdict"] in {"none", "refuse"}:
             return entry
+        spec = replace(spec, api=resolve(spec.api, task_vars, self._templar))
         return with_own_pair(entry, spec, own) if own else with_new_key(entry, spec)
 
 

@@ -79,8 +79,7 @@ def _complaints(
     for host in task_vars.get("ansible_play_hosts_all") or ():
         variables = task_vars["hostvars"].raw_get(host)
         request, deploy = variables.get(REQUEST_VARIABLE) or {}, variables.get(DEPLOY_VARIABLE) or {}
-        said = [str(request.get("msg"))] if request.get("failed") else []
-        said += [str(problem) for problem in deploy.get("problems") or ()]
+        said = [str(problem) for step in (request, deploy) for problem in step.get("problems") or ()]
         if said:
             complaints[str(host)] = said
     bad = {"unproved"} | ({"absent"} if absent_fails else set())

@@ -16,10 +16,12 @@ from ansible_collections.certfleet.tls.plugins.module_utils._x509.crypto import 
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Known
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
+    EngineError,
     absent_result,
     identity_of,
     read_ca,
     request_result,
+    settle,
 )
 from ansible_collections.certfleet.tls.plugins.plugin_utils._host_entries import (
     Wish,
@@ -54,9 +56,9 @@ class ActionModule(ActionBase):
             entries = self._look(wishes, known, host, task_vars) if wishes else []
         except AnsibleConnectionFailure as exc:
             return {**result, **absent_result(f"{host} cannot be reached: {exc}")}
-        except (HostError, X509Error) as exc:
-            return {**result, "failed": True, "msg": str(exc)}
-        return {**result, **request_result(entries, check_mode=self._task.check_mode)}
+        except (HostError, X509Error, EngineError) as exc:
+            return settle({**result, "failed": True, "msg": str(exc)}, self, task_vars)
+        return settle({**result, **request_result(entries, check_mode=self._task.check_mode)}, self, task_vars)
 
     def _look(
         self, wishes: list[Wish], known: dict[str, Known], host: str, task_vars: dict[str, Any]

@@ -34,10 +34,12 @@ attributes:
       - Reports C(changed) for as long as something is due, since that is what the next steps go by.
 options:
   certificates:
-    description: The wanted certificates of this device.
+    description:
+      - The wanted certificates of this device.
+      - Left out, they are read from the variable C(tls_certificate_certificates), and O(apis) from C(tls_certificate_apis). That is
+        what the role does, since it costs far less than handing them over as arguments.
     type: list
     elements: dict
-    required: true
     suboptions:
       name:
         description: A name for it, unique on the device. Letters, digits, dot, dash and underscore.
@@ -59,7 +61,8 @@ options:
         description: The common name of the subject. Clients do not compare it.
         type: str
       subject_alt_names:
-        description: The names and addresses that clients connect to, each as V(DNS:…) or V(IP:…).
+        description: The names and addresses that clients connect to, each as V(DNS:…) or V(IP:…). By default the inventory name
+          and the address.
         type: list
         elements: str
       lifetime:
@@ -88,6 +91,9 @@ options:
             description: The name of the API, V(mir) or one that O(apis) describes.
             type: str
             required: true
+          options:
+            description: Such other fields as a dictionary, for those who keep them in a variable.
+            type: dict
           username:
             description: User name of the login.
             type: str
@@ -167,7 +173,6 @@ options:
       - "C(http_ports): ports that are asked, without login, whether the device answers at all when there is no HTTPS."
       - "C(timeout): seconds for one answer (30)."
     type: dict
-    default: {}
   ca:
     description: The result of M(certfleet.tls.ca_info). Left out, the variable that the roles register is used.
     type: dict

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ansible_collections.certfleet.tls.plugins.module_utils._device.delivery import Delivered
+from ansible_collections.certfleet.tls.plugins.filter.subject_alt_names import subject_alt_names
 from ansible_collections.certfleet.tls.plugins.module_utils._device.errors import DeviceError
 from ansible_collections.certfleet.tls.plugins.module_utils._device.inspection import Finding, OwnPair
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import build_csr
@@ -19,7 +19,24 @@ from ansible_collections.certfleet.tls.plugins.module_utils._x509.spec import Ce
 
 from ._seal import seal
 
+if TYPE_CHECKING:
+    # It brings the HTTP client along, which request has no use for: a larger parent forks more slowly.
+    from ansible_collections.certfleet.tls.plugins.module_utils._device.delivery import Delivered
+
 _SHOWN = ("subject", "issuer", "names", "key", "not_before", "not_after", "fingerprint")
+
+
+def with_defaults(item: Mapping[str, Any], *, host: str, address: str) -> dict[str, Any]:
+    """A user's description with what follows from the host: its names, and the deviations of its API put in their places."""
+    wanted = dict(item)
+    prove = wanted.get("prove")
+    where = str(prove.get("address") or address) if isinstance(prove, Mapping) else address
+    if not wanted.get("subject_alt_names") and not wanted.get("pair"):
+        wanted["subject_alt_names"] = subject_alt_names([host, where])
+    api = wanted.get("api")
+    if isinstance(api, Mapping) and isinstance(api.get("options"), Mapping):
+        wanted["api"] = {**{field: api[field] for field in api if field != "options"}, **api["options"]}
+    return wanted
 
 
 def request_entry(spec: CertificateSpec, finding: Finding) -> dict[str, Any]:

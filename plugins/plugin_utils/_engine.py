@@ -114,6 +114,27 @@ def request_result(entries: Sequence[dict[str, Any]], *, check_mode: bool) -> di
     return result
 
 
+def settle(result: dict[str, Any], action: Any, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    """A failed request as the run wants it: the host fails now, or (C(tls_certificate_fails) is false) in the report.
+
+    Ansible's own ignore_errors would do, but as an expression it costs each host a template.
+    """
+    if not result.get("failed"):
+        return result
+    result = {
+        "certificates": [],
+        "due": False,
+        "absent": False,
+        "changed": False,
+        **result,
+        "problems": [str(result["msg"])],
+    }
+    if task_vars.get("tls_certificate_fails", True) is False:
+        action._display.error(f"{task_vars['inventory_hostname']}: {result['msg']}", wrap_text=False)
+        result["failed"] = False
+    return result
+
+
 def absent_result(said: str) -> dict[str, Any]:
     """A host or device that cannot be reached: listed, tried again next time, and no failure."""
     return {"certificates": [], "due": False, "absent": True, "changed": False, "said": said, "msg": f"absent: {said}"}

@@ -107,7 +107,11 @@ def _after(request: Mapping[str, Any] | None, entry: Mapping[str, Any] | None, d
     if request.get("absent"):
         return f"absent: {_short(request.get('said'))}"
     if entry is None:
-        return f"failed: {_short(request.get('msg'))}" if request.get("failed") else "nothing to do"
+        return (
+            f"failed: {_short(request.get('msg'))}"
+            if request.get("problems") or request.get("failed")
+            else "nothing to do"
+        )
     codes = ", ".join(dict.fromkeys(str(reason["code"]) for reason in entry.get("reasons") or ()))
     if done is None and entry["verdict"] == "refuse":
         return f"refused ({codes})"

@@ -33,7 +33,7 @@ from typing import Any
 from .built_in_apis import BUILT_IN
 from .description_fields import Fields
 from .errors import DeviceError
-from .http_libraries import JMESPathError, jmespath, require_libraries
+from .jmespath_library import JMESPathError, jmespath, require_jmespath
 
 ENCODINGS = ("pem", "base64_pem")
 PARTS = ("certificate", "chain", "fullchain", "key")
@@ -108,7 +108,7 @@ def find_api(
 
 def parse_api(name: str, data: Mapping[str, Any], *, where: str) -> Api:
     """Check a whole description. Raises DeviceError."""
-    require_libraries()
+    require_jmespath()
     fields = Fields(data, where=f"{where}: API '{name}'")
     wait = fields.section("wait", default={})
     api = Api(

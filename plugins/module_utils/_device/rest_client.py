@@ -16,9 +16,10 @@ from .._probe.tls import trusting
 from .acquaintance import Met, Target
 from .description import Api
 from .errors import DeviceError
-from .http_libraries import HTTPAdapter, JMESPathError, jmespath, requests, require_libraries
+from .jmespath_library import JMESPathError, jmespath
 from .login import Credentials, login_headers, without_secrets
 from .pair import Pair, fill_body
+from .requests_library import HTTPAdapter, requests, require_requests
 
 _CONNECT_TIMEOUT = 5.0
 _MOST_ANSWER = 64 * 1024
@@ -70,7 +71,7 @@ class DeviceClient:
     """One conversation with a device that was met and recognised."""
 
     def __init__(self, api: Api, target: Target, met: Met, credentials: Credentials, *, anchors: str | None) -> None:
-        require_libraries()
+        require_requests()
         if met.leaf is None or not met.recognised:
             raise DeviceError(f"{target.text}: this peer is not recognised, so nothing is sent to it.")
         self._api, self._target, self._credentials = api, target, credentials

@@ -9,6 +9,7 @@ import datetime
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from .crypto import InvalidSignature, UnsupportedAlgorithm, ec, padding, rsa, serialization, x509
@@ -134,6 +135,7 @@ def parse_csr(pem: str | bytes, *, where: str = "CSR") -> Csr:
     )
 
 
+@lru_cache(maxsize=256)
 def is_issued_by(leaf: Leaf, issuer: Leaf) -> bool:
     """Whether the issuer's key really signed the leaf (names alone prove nothing)."""
     if leaf.issuer != issuer.subject:

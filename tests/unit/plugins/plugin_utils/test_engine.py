@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
     EngineError,
     deploy_result,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.certfleet.tls.plugins.module_utils._device import http_libraries
+from ansible_collections.certfleet.tls.plugins.module_utils._device import jmespath_library
 from ansible_collections.certfleet.tls.plugins.module_utils._device.acquaintance import Target
 from ansible_collections.certfleet.tls.plugins.module_utils._device.delivery import Access, deliver
 from ansible_collections.certfleet.tls.plugins.module_utils._device.description import find_api
@@ -139,8 +139,8 @@ def test_an_ipv6_address_and_a_dns_name(tmp_path: Path, plant: Plant) -> None:
 
 
 def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(http_libraries.MISSING, "requests", "traceback")
-    with pytest.raises(DeviceError, match="Missing on the controller: the Python library requests"):
+    monkeypatch.setattr(jmespath_library, "jmespath", None)
+    with pytest.raises(DeviceError, match="Missing on the controller: the Python library jmespath"):
         find_api("mir", described={}, where="robot-1")
 
 
