@@ -11,7 +11,12 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.certfleet.tls.plugins.plugin_utils._ca_call import CACallError, ca_host, call_ca, options_of
-from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import REQUEST_VARIABLE, batch_variables
+from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
+    DEPLOY_VARIABLE,
+    REQUEST_VARIABLE,
+    batch_variables,
+    is_open,
+)
 
 _FIELDS = (
     "id",
@@ -64,7 +69,9 @@ def _batch_requests(task_vars: dict[str, Any], host: str) -> tuple[list[dict[str
     """(what is to be signed, errors of hosts that name another CA)."""
     requests: list[dict[str, Any]] = []
     strangers: dict[str, Any] = {}
-    for name, found in batch_variables(task_vars, REQUEST_VARIABLE, "tls_ca_host"):
+    for name, found in batch_variables(task_vars, REQUEST_VARIABLE, DEPLOY_VARIABLE, "tls_ca_host"):
+        if not is_open(found):
+            continue
         for entry in (found.get(REQUEST_VARIABLE) or {}).get("certificates") or ():
             if entry["verdict"] != "issue" or not entry.get("csr"):
                 continue

@@ -13,7 +13,11 @@ from ansible_collections.certfleet.tls.plugins.plugin_utils._ca_call import CACa
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
     DEPLOY_VARIABLE,
     ENROL_VARIABLE,
+    RECORD_VARIABLE,
+    REQUEST_VARIABLE,
     batch_variables,
+    is_unrecorded,
+    ticket_of,
 )
 
 
@@ -28,8 +32,9 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
         arguments = options_of(self, "directory", "outcomes", "pins")
+        tickets: list[str] = []
         if "outcomes" not in arguments and "pins" not in arguments:
-            arguments["outcomes"] = _batch_outcomes(task_vars)
+            arguments["outcomes"], tickets = _batch_outcomes(task_vars)
             arguments["pins"] = _batch_pins(task_vars)
         empty: dict[str, Any] = {"changed": False, "recorded": 0, "pinned": 0, "message": ""}
         if self._task.check_mode or not (arguments.get("outcomes") or arguments.get("pins")):
@@ -40,7 +45,8 @@ class ActionModule(ActionBase):
             if arguments.get("pins"):
                 return {**empty, "failed": True, "msg": f"Nothing was pinned: {exc}"}
             return {**empty, "message": f"the outcomes are not in the ledger: {exc}"}
-        return {**empty, **{field: answer[field] for field in ("changed", "recorded", "pinned") if field in answer}}
+        figures = {field: answer[field] for field in ("changed", "recorded", "pinned") if field in answer}
+        return {**empty, **figures, "tickets": tickets}
 
 
 def _batch_pins(task_vars: dict[str, Any]) -> list[dict[str, Any]]:
@@ -51,20 +57,26 @@ def _batch_pins(task_vars: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _batch_outcomes(task_vars: dict[str, Any]) -> list[dict[str, Any]]:
-    outcomes = []
-    for _host, found in batch_variables(task_vars, DEPLOY_VARIABLE):
-        for entry in (found.get(DEPLOY_VARIABLE) or {}).get("certificates") or ():
-            identity, _slash, name = str(entry["id"]).partition("/")
-            outcomes.append(
-                {
-                    "id": entry["id"],
-                    "identity": identity,
-                    "name": name,
-                    "outcome": entry["outcome"],
-                    "reasons": [str(reason["code"]) for reason in entry.get("reasons") or ()],
-                    "fingerprint": (entry.get("after") or {}).get("fingerprint"),
-                    "said": str(entry.get("said") or ""),
-                }
-            )
-    return outcomes
+def _batch_outcomes(task_vars: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+    """(outcomes that the ledger has not heard of, tickets of all that it will have heard of)."""
+    outcomes, tickets = [], list((task_vars.get(RECORD_VARIABLE) or {}).get("tickets") or ())
+    wanted = (REQUEST_VARIABLE, DEPLOY_VARIABLE, RECORD_VARIABLE)
+    for _host, found in batch_variables(task_vars, *wanted):
+        if not is_unrecorded(found):
+            continue
+        tickets.append(ticket_of(found))
+        outcomes += [_outcome(entry) for entry in found[DEPLOY_VARIABLE].get("certificates") or ()]
+    return outcomes, tickets
+
+
+def _outcome(entry: dict[str, Any]) -> dict[str, Any]:
+    identity, _slash, name = str(entry["id"]).partition("/")
+    return {
+        "id": entry["id"],
+        "identity": identity,
+        "name": name,
+        "outcome": entry["outcome"],
+        "reasons": [str(reason["code"]) for reason in entry.get("reasons") or ()],
+        "fingerprint": (entry.get("after") or {}).get("fingerprint"),
+        "said": str(entry.get("said") or ""),
+    }

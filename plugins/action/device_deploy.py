@@ -22,10 +22,13 @@ from ansible_collections.certfleet.tls.plugins.plugin_utils._device_entries impo
 from ansible_collections.certfleet.tls.plugins.plugin_utils._device_flow import deploy_entries
 from ansible_collections.certfleet.tls.plugins.plugin_utils._device_single import OPTIONS, deploy_single
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
+    EngineError,
     deploy_result,
     read_ca,
     read_issued,
     read_requests,
+    settle,
+    ticket_of,
 )
 
 _FLOW_OPTIONS = {
@@ -59,8 +62,8 @@ class ActionModule(ActionBase):
                 read = file_reader(self, where=host)
                 return {**result, **deploy_single(args, host=host, read_file=read, check_mode=self._task.check_mode)}
             return {**result, **self._flow(args, task_vars)}
-        except (DeviceError, X509Error) as exc:
-            return {**result, "failed": True, "msg": str(exc)}
+        except (DeviceError, X509Error, EngineError) as exc:
+            return settle({**result, "failed": True, "msg": str(exc)}, self, task_vars)
 
     def _flow(self, args: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         host = str(task_vars["inventory_hostname"])
@@ -74,5 +77,5 @@ class ActionModule(ActionBase):
             read_file=file_reader(self, where=host),
             check_mode=bool(self._task.check_mode),
         )
-        result = deploy_result(entries)
+        result = deploy_result(entries, ticket=ticket_of(task_vars))
         return {**result, "diff": diffs} if diffs else result

@@ -12,10 +12,13 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
+    EngineError,
     deploy_result,
     read_ca,
     read_issued,
     read_requests,
+    settle,
+    ticket_of,
 )
 from ansible_collections.certfleet.tls.plugins.plugin_utils._host_entries import deploy_entry, orders_of
 
@@ -30,15 +33,21 @@ class ActionModule(ActionBase):
         """See the module's documentation."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
+        try:
+            return {**result, **self._flow(task_vars)}
+        except EngineError as exc:
+            return settle({**result, "failed": True, "msg": str(exc)}, self, task_vars)
+
+    def _flow(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         args = self._task.args
         entries = {str(entry["id"]): entry for entry in read_requests(task_vars, args)}
         if self._task.check_mode:
-            return {**result, **deploy_result([])}
+            return deploy_result([], ticket=ticket_of(task_vars))
         authorities = (read_ca(task_vars, args) or {}).get("authorities") or {}
         orders, done = orders_of(entries.values(), read_issued(task_vars, args), authorities)
         if orders:
             done += self._deploy(orders, entries, task_vars)
-        return {**result, **deploy_result(done)}
+        return deploy_result(done, ticket=ticket_of(task_vars))
 
     def _deploy(
         self, orders: list[dict[str, Any]], entries: Mapping[str, Mapping[str, Any]], task_vars: dict[str, Any]

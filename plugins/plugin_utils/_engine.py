@@ -9,6 +9,7 @@ would be templated once per host, which is quadratic in the size of the batch.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ CA_VARIABLE = "__tls_certificate_ca"
 REQUEST_VARIABLE = "__tls_certificate_request"
 ISSUE_VARIABLE = "__tls_certificate_issue"
 DEPLOY_VARIABLE = "__tls_certificate_deploy"
+RECORD_VARIABLE = "__tls_certificate_record"
 TRUST_VARIABLE = "__tls_trust"
 ENROL_VARIABLE = "__tls_certificate_enrol"
 
@@ -103,6 +105,8 @@ def request_result(entries: Sequence[dict[str, Any]], *, check_mode: bool) -> di
     wanting = [entry for entry in entries if entry["verdict"] != "none"]
     due = [entry for entry in wanting if entry["verdict"] != "refuse"]
     result: dict[str, Any] = {"certificates": list(entries), "due": bool(due), "absent": False, "changed": bool(due)}
+    if due:
+        result["ticket"] = uuid.uuid4().hex
     if wanting:
         result["diff"] = [_diff(entry) for entry in wanting]
         verb = "would " if check_mode else ""
@@ -140,7 +144,28 @@ def absent_result(said: str) -> dict[str, Any]:
     return {"certificates": [], "due": False, "absent": True, "changed": False, "said": said, "msg": f"absent: {said}"}
 
 
-def deploy_result(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def ticket_of(task_vars: Mapping[str, Any]) -> str:
+    """The ticket of this host's request, which deploy puts on its answer."""
+    return str((task_vars.get(REQUEST_VARIABLE) or {}).get("ticket") or "")
+
+
+def is_open(variables: Mapping[str, Any]) -> bool:
+    """Whether a host's request waits for its deploy.
+
+    A host that an earlier use of the role has dealt with keeps its results for the rest of the run; they must not be taken for new.
+    """
+    ticket = ticket_of(variables)
+    return bool(ticket) and (variables.get(DEPLOY_VARIABLE) or {}).get("ticket") != ticket
+
+
+def is_unrecorded(variables: Mapping[str, Any]) -> bool:
+    """Whether a host's deploy has answered its request, and the ledger has not heard of it yet."""
+    ticket = ticket_of(variables)
+    recorded = (variables.get(RECORD_VARIABLE) or {}).get("tickets") or ()
+    return bool(ticket) and not is_open(variables) and ticket not in recorded
+
+
+def deploy_result(entries: Sequence[dict[str, Any]], *, ticket: str) -> dict[str, Any]:
     """What both deploy actions return. C(problems) holds a sentence for each outcome that the operator must hear of.
 
     The task itself does not fail: the ledger records the outcome first, then the role fails the host.
@@ -151,7 +176,7 @@ def deploy_result(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if entry["outcome"] in BAD_OUTCOMES
     ]
     changed = any(entry["outcome"] in {"installed", "reloaded", "rolled_back", "kept", "removed"} for entry in entries)
-    return {"certificates": list(entries), "problems": problems, "changed": changed}
+    return {"certificates": list(entries), "problems": problems, "changed": changed, "ticket": ticket}
 
 
 def reasons_text(entry: Mapping[str, Any]) -> str:

@@ -10,8 +10,13 @@ from typing import Any
 import pytest
 
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
+    DEPLOY_VARIABLE,
+    RECORD_VARIABLE,
+    REQUEST_VARIABLE,
     EngineError,
     deploy_result,
+    is_open,
+    is_unrecorded,
     issued_for,
     read_ca,
     request_result,
@@ -78,6 +83,22 @@ def test_what_was_not_issued_is_said_in_the_words_of_the_ca() -> None:
     ],
 )
 def test_each_bad_outcome_is_a_sentence(outcome: str, changed: bool, problems: int) -> None:
-    result = deploy_result([{"id": "robot-1/https", "outcome": outcome, "said": "why"}])
+    result = deploy_result([{"id": "robot-1/https", "outcome": outcome, "said": "why"}], ticket="t")
     assert (result["changed"], len(result["problems"])) == (changed, problems)
     assert all("robot-1/https" in problem and "why" in problem for problem in result["problems"])
+
+
+def test_what_an_earlier_use_of_the_role_has_dealt_with_is_not_taken_for_new() -> None:
+    variables: dict[str, Any] = {}
+    assert (is_open(variables), is_unrecorded(variables)) == (False, False)
+    variables[REQUEST_VARIABLE] = request_result([entry("issue")], check_mode=False)
+    assert (is_open(variables), is_unrecorded(variables)) == (True, False)
+    ticket = variables[REQUEST_VARIABLE]["ticket"]
+    variables[DEPLOY_VARIABLE] = deploy_result([{"id": "robot-1/https", "outcome": "installed"}], ticket=ticket)
+    assert (is_open(variables), is_unrecorded(variables)) == (False, True)
+    variables[RECORD_VARIABLE] = {"tickets": [ticket]}
+    assert (is_open(variables), is_unrecorded(variables)) == (False, False)
+    variables[REQUEST_VARIABLE] = request_result([entry("none")], check_mode=False)
+    assert (is_open(variables), is_unrecorded(variables)) == (False, False)
+    variables[REQUEST_VARIABLE] = request_result([entry("reload")], check_mode=False)
+    assert (is_open(variables), is_unrecorded(variables)) == (True, False)
