@@ -45,7 +45,9 @@ class ActionModule(ActionBase):
             if arguments.get("pins"):
                 return {**empty, "failed": True, "msg": f"Nothing was pinned: {exc}"}
             return {**empty, "message": f"the outcomes are not in the ledger: {exc}"}
-        figures = {field: answer[field] for field in ("changed", "recorded", "pinned") if field in answer}
+        figures: dict[str, Any] = {
+            field: answer[field] for field in ("changed", "recorded", "pinned") if field in answer
+        }
         return {**empty, **figures, "tickets": tickets}
 
 
