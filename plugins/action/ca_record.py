@@ -36,7 +36,8 @@ class ActionModule(ActionBase):
         if "outcomes" not in arguments and "pins" not in arguments:
             arguments["outcomes"], tickets = _batch_outcomes(task_vars)
             arguments["pins"] = _batch_pins(task_vars)
-        empty: dict[str, Any] = {"changed": False, "recorded": 0, "pinned": 0, "message": ""}
+        before = _recorded(task_vars)
+        empty: dict[str, Any] = {"changed": False, "recorded": 0, "pinned": 0, "message": "", "tickets": before}
         if self._task.check_mode or not (arguments.get("outcomes") or arguments.get("pins")):
             return empty
         try:
@@ -44,11 +45,18 @@ class ActionModule(ActionBase):
         except CACallError as exc:
             if arguments.get("pins"):
                 return {**empty, "failed": True, "msg": f"Nothing was pinned: {exc}"}
-            return {**empty, "message": f"the outcomes are not in the ledger: {exc}"}
+            said = f"The outcomes are not in the ledger: {exc}"
+            self._display.warning(said)
+            return {**empty, "message": said}
         figures: dict[str, Any] = {
             field: answer[field] for field in ("changed", "recorded", "pinned") if field in answer
         }
-        return {**empty, **figures, "tickets": tickets}
+        return {**empty, **figures, "tickets": [*before, *tickets]}
+
+
+def _recorded(task_vars: dict[str, Any]) -> list[str]:
+    """Tickets that earlier uses of the role have handed to the ledger in this run."""
+    return [str(ticket) for ticket in (task_vars.get(RECORD_VARIABLE) or {}).get("tickets") or ()]
 
 
 def _batch_pins(task_vars: dict[str, Any]) -> list[dict[str, Any]]:
@@ -60,8 +68,9 @@ def _batch_pins(task_vars: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _batch_outcomes(task_vars: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
-    """(outcomes that the ledger has not heard of, tickets of all that it will have heard of)."""
-    outcomes, tickets = [], list((task_vars.get(RECORD_VARIABLE) or {}).get("tickets") or ())
+    """(outcomes that the ledger has not heard of, and their tickets)."""
+    outcomes: list[dict[str, Any]] = []
+    tickets: list[str] = []
     wanted = (REQUEST_VARIABLE, DEPLOY_VARIABLE, RECORD_VARIABLE)
     for _host, found in batch_variables(task_vars, *wanted):
         if not is_unrecorded(found):

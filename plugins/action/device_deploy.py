@@ -24,6 +24,7 @@ from ansible_collections.certfleet.tls.plugins.plugin_utils._device_single impor
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
     EngineError,
     deploy_result,
+    plain_variables,
     read_ca,
     read_issued,
     read_requests,
@@ -48,7 +49,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """See the module's documentation."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
+        task_vars = plain_variables(task_vars, self._templar)
         try:
             refuse_delegation(self._task)
             require_requests()

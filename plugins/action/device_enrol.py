@@ -13,11 +13,12 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.certfleet.tls.plugins.module_utils._probe.errors import ProbeError
 from ansible_collections.certfleet.tls.plugins.module_utils._probe.tls import look
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Known, Served
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import Leaf, parse_certificate
-from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import identity_of, read_ca
+from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import identity_of, plain_variables, read_ca, settle
 
 _OPTIONS = {
     "address": {"type": "str", "required": True},
@@ -39,16 +40,18 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """See the module's documentation."""
         super().run(tmp, task_vars)
-        task_vars = task_vars or {}
+        task_vars = plain_variables(task_vars, self._templar)
         if self._task.delegate_to:
             raise AnsibleActionFail("device_enrol looks at a device from the controller; it cannot be delegated.")
         _validation, args = self.validate_argument_spec(_OPTIONS)
         identity = identity_of(task_vars)
         known = Known.from_ca_info(read_ca(task_vars, args), identity=identity, authority=args["authority"])
-        seen = look(
-            args["address"], args["port"], server_name=args["server_name"] or args["address"], anchors=known.anchors
-        )
         where = f"{identity} at {args['address']} port {args['port']}"
+        name = args["server_name"] or args["address"]
+        try:
+            seen = look(args["address"], args["port"], server_name=name, anchors=known.anchors)
+        except ProbeError as exc:
+            return settle({"failed": True, "msg": f"{where}: {exc}", "pins": []}, self, task_vars)
         if seen.leaf is None:
             said = f"{where}: no TLS handshake: {seen.said}"
             self._display.display(said)
@@ -56,7 +59,7 @@ class ActionModule(ActionBase):
         try:
             leaf = parse_certificate(seen.leaf, where=where)
         except X509Error as exc:
-            return {"failed": True, "msg": str(exc)}
+            return settle({"failed": True, "msg": str(exc), "pins": []}, self, task_vars)
         state, said = _state(leaf, seen.trusted, known, args)
         self._display.display(
             f"{where}: key {leaf.spki} ({'self-signed' if leaf.self_signed else leaf.issuer}): {said}"
@@ -65,7 +68,7 @@ class ActionModule(ActionBase):
         result = {"changed": bool(pins), "absent": False, "state": state, "spki": leaf.spki, "said": said, "pins": pins}
         if state == "stranger":
             result.update(failed=True, msg=f"{where}: {said}")
-        return result
+        return settle(result, self, task_vars)
 
 
 def _state(leaf: Leaf, trusted: bool, known: Known, args: dict[str, Any]) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.certfleet.tls.plugins.module_utils._device.errors import DeviceError
@@ -35,9 +36,10 @@ from ansible_collections.certfleet.tls.plugins.plugin_utils._device_entries impo
     with_own_pair,
 )
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
-    EngineError,
     absent_result,
+    failure,
     identity_of,
+    plain_variables,
     read_ca,
     request_result,
     settle,
@@ -70,7 +72,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """See the module's documentation."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
+        task_vars = plain_variables(task_vars, self._templar)
         try:
             refuse_delegation(self._task)
             _require_cryptography()
@@ -82,8 +84,10 @@ class ActionModule(ActionBase):
             _check_names(entries)
         except _AwayError as exc:
             return {**result, **absent_result(str(exc))}
-        except (DeviceError, X509Error, EngineError) as exc:
+        except (DeviceError, X509Error) as exc:
             return settle({**result, "failed": True, "msg": str(exc)}, self, task_vars)
+        except AnsibleError as exc:  # an undefined variable or a vault without its password, for example
+            return settle({**result, **failure(exc, str(task_vars["inventory_hostname"]))}, self, task_vars)
         return settle({**result, **request_result(entries, check_mode=self._task.check_mode)}, self, task_vars)
 
     def _arguments(self, task_vars: dict[str, Any]) -> dict[str, Any]:

@@ -33,13 +33,16 @@ class ActionModule(ActionBase):
                 "seen": {"type": "list", "elements": "dict", "required": True},
                 "client": {"type": "str", "required": True},
                 "absent_fails": {"type": "bool", "default": False},
+                "problems": {"type": "list", "elements": "str", "default": []},
+                "remarks": {"type": "list", "elements": "str", "default": []},
             }
         )
         hostvars = (task_vars or {})["hostvars"]
         seen = {str(item["name"]): item for item in args["seen"]}
         rows = []
         for endpoint in args["endpoints"]:
-            variables = hostvars.raw_get(endpoint["host"])
+            # A host's own further endpoints are somebody else's: they are proved, but not compared with what was deployed.
+            variables = hostvars.raw_get(endpoint["host"]) if endpoint.get("product") != "own" else {}
             rows.append(
                 row_of(
                     endpoint,
@@ -50,7 +53,8 @@ class ActionModule(ActionBase):
                 )
             )
         absent = _absent_machines(task_vars or {}, {str(endpoint["host"]) for endpoint in args["endpoints"]})
-        self._display.display(as_text(rows, absent))
+        remarks = [str(remark) for remark in (*args["remarks"], *args["problems"]) if remark]
+        self._display.display(as_text(rows, absent, remarks))
         complaints = _complaints(
             task_vars or {},
             args["endpoints"],
@@ -58,6 +62,10 @@ class ActionModule(ActionBase):
             absent_fails=args["absent_fails"],
             check_mode=self._task.check_mode,
         )
+        if args["problems"]:
+            # Somebody must fail for what is wrong with the run as a whole; the table is for everybody.
+            first = str(((task_vars or {}).get("ansible_play_hosts") or ["localhost"])[0])
+            complaints.setdefault(first, []).extend(args["problems"])
         return _result(rows, complaints)
 
 
@@ -79,7 +87,10 @@ def _complaints(
     for host in task_vars.get("ansible_play_hosts_all") or ():
         variables = task_vars["hostvars"].raw_get(host)
         request, deploy = variables.get(REQUEST_VARIABLE) or {}, variables.get(DEPLOY_VARIABLE) or {}
-        said = [str(problem) for step in (request, deploy) for problem in step.get("problems") or ()]
+        trust = variables.get(TRUST_VARIABLE) or {}
+        said = [str(problem) for step in (trust, request, deploy) for problem in step.get("problems") or ()]
+        if absent_fails and not said and trust.get("absent"):
+            said = [f"{host}: {trust.get('said') or 'cannot be reached'}"]
         if said:
             complaints[str(host)] = said
     bad = {"unproved"} | ({"absent"} if absent_fails else set())

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import TRUST_VARIABLE
 from ansible_collections.certfleet.tls.plugins.plugin_utils._inventory import (
     HostVariables,
     InventoryError,
@@ -46,5 +48,10 @@ class ActionModule(ActionBase):
             "ca_host": ca_host,
             "other_ca_hosts": others,
             "endpoints": [asdict(endpoint) for endpoint in endpoints],
-            "clients": [str(host) for host in (task_vars.get("groups") or {}).get("tls_clients") or ()],
+            "clients": _clients(variables, (task_vars.get("groups") or {}).get("tls_clients") or ()),
         }
+
+
+def _clients(variables: HostVariables, names: Iterable[Any]) -> list[str]:
+    """The clients, without those that this run has not reached so far."""
+    return [str(host) for host in names if not (variables.get(str(host), TRUST_VARIABLE) or {}).get("absent")]

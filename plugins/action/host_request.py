@@ -16,9 +16,10 @@ from ansible_collections.certfleet.tls.plugins.module_utils._x509.crypto import 
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Known
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
-    EngineError,
     absent_result,
+    failure,
     identity_of,
+    plain_variables,
     read_ca,
     request_result,
     settle,
@@ -40,7 +41,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """See the module's documentation."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
+        task_vars = plain_variables(task_vars, self._templar)
         host = str(task_vars["inventory_hostname"])
         if not HAS_CRYPTOGRAPHY:
             raise AnsibleError(
@@ -56,8 +57,10 @@ class ActionModule(ActionBase):
             entries = self._look(wishes, known, host, task_vars) if wishes else []
         except AnsibleConnectionFailure as exc:
             return {**result, **absent_result(f"{host} cannot be reached: {exc}")}
-        except (HostError, X509Error, EngineError) as exc:
+        except (HostError, X509Error) as exc:
             return settle({**result, "failed": True, "msg": str(exc)}, self, task_vars)
+        except AnsibleError as exc:  # another CA, or no way to become root, for example
+            return settle({**result, **failure(exc, host)}, self, task_vars)
         return settle({**result, **request_result(entries, check_mode=self._task.check_mode)}, self, task_vars)
 
     def _look(

@@ -8,10 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import EngineError, absent_result, read_ca
+from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
+    EngineError,
+    absent_result,
+    failure,
+    plain_variables,
+    read_ca,
+    settle,
+)
 
 
 class ActionModule(ActionBase):
@@ -23,7 +30,13 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """See the module's documentation."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
+        variables = plain_variables(task_vars, self._templar)
+        try:
+            return {**result, **settle(self._compared(variables), self, variables)}
+        except AnsibleError as exc:  # another CA, or no way to become root, for example
+            return settle({**result, **failure(exc, str(variables["inventory_hostname"]))}, self, variables)
+
+    def _compared(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         host, state = str(task_vars["inventory_hostname"]), str(self._task.args.get("state") or "present")
         anchors = self._task.args.get("anchors")
         names = [str(name) for name in self._task.args.get("authorities") or ["fleet"]]
@@ -32,20 +45,20 @@ class ActionModule(ActionBase):
         if anchors is None:
             ca = read_ca(task_vars, self._task.args) or {}
             if not ca.get("available", bool(ca)):
-                return {**result, **self._without_ca(host, str(ca.get("message") or "the CA was not asked"))}
+                return self._without_ca(host, str(ca.get("message") or "the CA was not asked"))
             authorities: Mapping[str, Any] = ca.get("authorities") or {}
             unknown = [name for name in names if not authorities.get(name, {}).get("anchors")]
             if unknown:
-                return {**result, **self._without_authority(host, unknown)}
+                return self._without_authority(host, unknown)
             anchors = [{"name": _file_name(name), "certificate": str(authorities[name]["anchors"])} for name in names]
         arguments = {"anchors": anchors, "state": state}
         try:
-            answer = self._execute_module(
+            answer: dict[str, Any] = self._execute_module(
                 module_name="certfleet.tls.host_trust", module_args=arguments, task_vars=task_vars
             )
         except AnsibleConnectionFailure as exc:
-            return {**result, **_absent(f"{host} cannot be reached: {exc}")}
-        return {**result, **answer}
+            return _absent(f"{host} cannot be reached: {exc}")
+        return answer
 
     def _without_ca(self, host: str, why: str) -> dict[str, Any]:
         said = f"{host}: the anchors could not be compared: {why}"

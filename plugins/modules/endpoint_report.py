@@ -32,6 +32,16 @@ options:
     description: Whether a host or device that could not be reached is complained about.
     type: bool
     default: false
+  problems:
+    description: What is wrong with the run as a whole. Printed below the table, and a complaint about the play's first host.
+    type: list
+    elements: str
+    default: []
+  remarks:
+    description: Sentences on the run as a whole, printed below the table.
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - certfleet.tls.attributes
   - certfleet.tls.attributes.info_module

@@ -45,7 +45,7 @@ endpoints:
   elements: dict
   sample: [{name: robot-1, host: robot-1, address: 198.19.1.11, port: 443, server_name: 198.19.1.11, product: mir_robot}]
 clients:
-  description: The machines of the group C(tls_clients).
+  description: The machines of the group C(tls_clients), without those that the run has found absent.
   returned: success
   type: list
   elements: str

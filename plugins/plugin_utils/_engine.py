@@ -14,6 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleError
+from ansible.module_utils.parsing.convert_bool import boolean
+
+from ._references import resolve
 
 CA_VARIABLE = "__tls_certificate_ca"
 REQUEST_VARIABLE = "__tls_certificate_request"
@@ -30,6 +33,19 @@ GOOD_OUTCOMES = frozenset({"unchanged", "reloaded", "installed"})
 
 class EngineError(AnsibleError):
     """A step was called without what an earlier step must have given it."""
+
+
+# Variables that the steps read themselves; an inventory may hold templates in them.
+_OWN_VARIABLES = ("tls_identity", "tls_ca_host", "ansible_host", "tls_certificate_fails")
+
+
+def plain_variables(task_vars: Mapping[str, Any] | None, templar: Any) -> dict[str, Any]:
+    """The variables of a task, with those that the steps read themselves resolved (others stay as they are: raw)."""
+    variables = dict(task_vars or {})
+    for name in _OWN_VARIABLES:
+        if isinstance(variables.get(name), str):
+            variables[name] = resolve(variables[name], variables, templar)
+    return variables
 
 
 def identity_of(task_vars: Mapping[str, Any]) -> str:
@@ -133,10 +149,16 @@ def settle(result: dict[str, Any], action: Any, task_vars: Mapping[str, Any]) ->
         **result,
         "problems": [str(result["msg"])],
     }
-    if task_vars.get("tls_certificate_fails", True) is False:
+    if not boolean(task_vars.get("tls_certificate_fails", True)):
         action._display.error(f"{task_vars['inventory_hostname']}: {result['msg']}", wrap_text=False)
         result["failed"] = False
     return result
+
+
+def failure(exc: Exception, host: str) -> dict[str, Any]:
+    """A failed result whose message names the host."""
+    said = str(exc)
+    return {"failed": True, "msg": said if said.startswith(host) else f"{host}: {said}"}
 
 
 def absent_result(said: str) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class HostVariables:
             self._raw[host] = self._hostvars.raw_get(host)
         value = self._raw[host].get(name)
         is_plain = value is None or isinstance(value, (int, float)) or (isinstance(value, str) and "{" not in value)
+        is_plain = is_plain or name.startswith("__")  # what a task registered is no template
         return value if is_plain else self._hostvars[host][name]
 
 

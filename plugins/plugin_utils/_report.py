@@ -36,13 +36,13 @@ def row_of(
     entry = _only(request)
     done = _only(deploy)
     proved, proof = _proof(seen, expected=_expected(entry, done), client=client)
-    absent = bool(request and request.get("absent"))
+    absent = bool(request and request.get("absent")) or bool(done and done["outcome"] == "absent")
     state = "proved" if proved else "absent" if absent else "unproved"
     return Row(name, _before(request, entry), _after(request, entry, done), proof, state)
 
 
-def as_text(rows: Sequence[Row], absent_machines: Mapping[str, str] | None = None) -> str:
-    """The table, machines that could not be reached and have no line in it, and the line C(proved: n/N endpoints)."""
+def as_text(rows: Sequence[Row], absent_machines: Mapping[str, str] | None = None, remarks: Sequence[str] = ()) -> str:
+    """The table, machines that could not be reached and have no line in it, remarks, and the line C(proved: n/N endpoints)."""
     cells = [HEADINGS, *((row.endpoint, row.before, row.after, row.proof) for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(HEADINGS))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() for row in cells]
@@ -52,6 +52,7 @@ def as_text(rows: Sequence[Row], absent_machines: Mapping[str, str] | None = Non
     if absent:
         summary += f" (absent: {absent})"
     others = [f"absent: {host}: {_short(said)}" for host, said in (absent_machines or {}).items()]
+    others += [f"note: {remark}" for remark in remarks]
     return "\n".join(["", *lines, *([""] if others else []), *others, "", summary])
 
 

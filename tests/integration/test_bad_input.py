@@ -72,7 +72,7 @@ def test_half_a_ca(converged: Lab) -> None:
     assert converged.endpoints
 
 
-def test_wrong_passphrase(converged: Lab) -> None:
+def test_wrong_passphrase_stops_nobody_who_needs_no_new_certificate(converged: Lab) -> None:
     before = on("ca", "sh", "-c", f"cd {CA} && sha256sum *")
     on(
         "ca",
@@ -80,15 +80,40 @@ def test_wrong_passphrase(converged: Lab) -> None:
         "-c",
         "cp -a /etc/certfleet/passphrase /root/passphrase && echo another-one > /etc/certfleet/passphrase",
     )
+    on("fleet", "chmod", "0644", "/mir_persistence/certificate/key.pem")
     try:
-        run = site(limit="robot-1")
+        run = site(limit="mir_fleet:mir_robots")
         assert run.rc != 0
         assert "passphrase" in run.output
         assert "another-one" not in run.output
+        assert "installed (mode_changed)" in run.row("fleet")
+        assert run.proved == (len(converged.endpoints), len(converged.endpoints))
     finally:
         on("ca", "mv", "/root/passphrase", "/etc/certfleet/passphrase")
     assert on("ca", "sh", "-c", f"cd {CA} && sha256sum *") == before
-    assert site(limit="robot-1").rc == 0
+    again = site(limit="mir_fleet")
+    assert (again.rc, again.changed) == (0, {}), again.output
+
+
+@pytest.mark.parametrize(("host", "said"), [("ca", "cannot be reached"), ("client", "absent: client")])
+def test_a_ca_or_a_client_that_is_away_harms_nobody(converged: Lab, overlay: Overlay, host: str, said: str) -> None:
+    run = site(overlay=overlay({host: {"ansible_host": "198.19.0.98"}}))
+    assert run.rc == 0, run.output
+    assert run.failed == set()
+    assert said in " ".join(run.output.partition("\nendpoint ")[2].split())
+    assert run.proved == (len(converged.endpoints), len(converged.endpoints))
+
+
+def test_variables_of_the_inventory_may_be_templates(converged: Lab, overlay: Overlay) -> None:
+    variables = {
+        "tls_ca_host": "{{ groups['lab_linux'] | first }}",
+        "tls_identity": "{{ inventory_hostname | upper | lower }}",
+        "__address": "198.19.1.12",
+        "ansible_host": "{{ __address }}",
+        "tls_endpoints": [{"address": "198.19.0.20", "server_name": "fleet.plant.example", "name": "fleet-again"}],
+    }
+    run = site(limit="robot-2", overlay=overlay({"robot-2": variables}))
+    assert (run.rc, run.changed, run.proved) == (0, {}, (2, 2)), run.output
     assert converged.endpoints
 
 

@@ -110,8 +110,13 @@ def _attempts(access: Access, wish: Wish, before: Met, waiting: Waiting) -> Deli
     was_served, met = before.leaf is not None and before.leaf.fingerprint == wish.fingerprint, before
     proof: dict[str, Any] = {}
     for _attempt in range(2):
+        if met.leaf is None and proof:
+            break  # it took the upload and does not answer any more: what is served now is said below
         if not met.recognised:
-            said = f"after the upload, {stranger_text(met, identity=access.identity)}"
+            said = (
+                f"since the upload somebody else answers ({met.seen.said.rstrip('.')}), who was sent nothing. Look at the device "
+                "before the next run; if it is the device itself, pin its key with playbooks/enrol.yml."
+            )
             return Delivered("failed", before.leaf, met.leaf, said, proof)
         answer = access.client(met).upload(wish.pair)
         if answer.kind in {"login", "stranger"}:
