@@ -29,7 +29,10 @@ attributes:
   diff_mode:
     support: full
   idempotent:
-    support: full
+    support: partial
+    details:
+      - Bringing a pair is. O(state=absent) asks the device each time, since nothing but its answer tells whether there is anything
+        to remove; V(404) means that there was not.
 options:
   address:
     description: IP address or DNS name of the device, to work alone on a pair that you bring.
