@@ -38,7 +38,7 @@ class Result:
 
 
 LAB = Part("lab-up", 240)
-QUICK = (Part("lint", 120), Part("unit", 120), Part("package", 60), Part("sanity", 600))
+QUICK = (Part("lint", 120), Part("unit", 180), Part("package", 60), Part("sanity", 600))
 
 
 class Running:
