@@ -223,3 +223,11 @@ def test_ca_info_is_picked_apart_by_identity() -> None:
     assert (other.available, other.issuing, other.pins) == (True, None, frozenset())
     assert "no authority 'clients'" in other.message
     assert not Known.from_ca_info(None, identity="x", authority="fleet").available
+
+
+@pytest.mark.parametrize(("seconds", "reasons"), [(-1, []), (0, ["expiring"]), (1, ["expiring"])])
+def test_the_renewal_point_itself_is_due(seconds: int, reasons: list[str]) -> None:
+    point = renewal_due_at(LEAF, 30 * DAY)
+    assert point == NOW + 60 * DAY
+    wanted = replace(spec(), renew_before=30 * DAY)
+    assert codes(judge(wanted, host(), KNOWN, now=point + seconds)) == reasons
