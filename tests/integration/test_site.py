@@ -14,7 +14,7 @@ from .playbook import run_playbook, site
 
 # Fleet 3.x brings files of its own, the others only serve what they were built with.
 FIRST_REASON = {"fleet": "issuer_changed"}
-LINUX = ("ca", "fleet", "gateway", "client")
+LINUX = ("ca", "fleet", "gateway", "client", "web")
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 

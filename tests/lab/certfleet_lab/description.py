@@ -16,7 +16,7 @@ ROOT_ON_CA = "/var/lib/certfleet/authorities/fleet/root.pem"
 
 
 def describe() -> dict[str, Any]:
-    """Inventory, anchors (fetched anew from the CA host), hosts and endpoints."""
+    """Inventory, anchors (fetched anew from the CA host), hosts, endpoints, and those that only a proxy reaches."""
     return {
         "inventory": str(places.INVENTORY),
         "anchors": str(_fetch_anchors()),
@@ -25,6 +25,11 @@ def describe() -> dict[str, Any]:
             for member in (*topology.HOSTS, *topology.DEVICES)
         },
         "endpoints": [dataclasses.asdict(endpoint) for endpoint in topology.endpoints()],
+        "behind_proxy": [
+            {**dataclasses.asdict(topology.endpoint_of(device)), "proxy": device.proxy}
+            for device in topology.DEVICES
+            if device.proxy
+        ],
     }
 
 

@@ -19,10 +19,12 @@ PATIENCE = 3.0
 def problem_of(host: topology.Host) -> str | None:
     """What is wrong with a running host, or None."""
     checks = [partial(_inside, host), *(partial(_ssh, address) for address in (host.ipv4, host.ipv6))]
-    if host is topology.FLEET:
+    if host in (topology.FLEET, topology.WEB):
         checks += [partial(_tls, host.name, address) for address in (host.ipv4, host.ipv6)]
     if host is topology.GATEWAY:
-        checks += [partial(_way, device.name, to) for device in topology.DEVICES for to in (device.ipv4, device.ipv6)]
+        open_ones = [device for device in topology.DEVICES if not device.proxy]
+        checks += [partial(_way, device.name, to) for device in open_ones for to in (device.ipv4, device.ipv6)]
+        checks += [partial(_tunnel, device.name, device.ipv4) for device in topology.DEVICES if device.proxy]
     problems = side_by_side(lambda check: check(), checks)
     return next((problem for problem in problems if problem is not None), None)
 
@@ -66,3 +68,19 @@ def _way(name: str, address: str) -> str | None:
     except OSError as exc:
         return f"{name} cannot be reached on {address}: {exc}"
     return None
+
+
+def _tunnel(name: str, address: str) -> str | None:
+    """The proxy answers; a device that refuses is its business. Nothing gets past it."""
+    try:
+        socket.create_connection((address, 443), timeout=PATIENCE).close()
+        return f"{name} is reached on {address} without the proxy; the gateway's nftables rules are gone"
+    except OSError:
+        pass
+    try:
+        with socket.create_connection((topology.GATEWAY.ipv4, topology.PROXY_PORT), timeout=PATIENCE) as connection:
+            connection.sendall(f"CONNECT {address}:443 HTTP/1.1\r\nHost: {address}:443\r\n\r\n".encode())
+            said = connection.recv(64)
+    except OSError as exc:
+        return f"the proxy {topology.PROXY} to {name} does not answer: {exc}"
+    return None if said.startswith(b"HTTP/1.") else f"the proxy {topology.PROXY} says {said!r}, which is not HTTP"

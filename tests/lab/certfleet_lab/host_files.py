@@ -52,7 +52,23 @@ def _robots() -> list[tuple[str, int, bytes]]:
                 "key": f"/{ROBOTS_FOLDER}/{device.name}.key.pem",
             }
         )
+    files.append((f"{ROBOTS_FOLDER}/behind-proxy.nft", 0o644, _forwarded_to_nobody().encode()))
     addresses = [f"{device.ipv4}/24\n{device.ipv6}/64\n" for device in topology.DEVICES]
     files.append((f"{ROBOTS_FOLDER}/addresses", 0o644, "".join(addresses).encode()))
     files.append((f"{ROBOTS_FOLDER}/robots.json", 0o600, json.dumps({"devices": devices}, indent=2).encode()))
     return files
+
+
+def _forwarded_to_nobody() -> str:
+    """Rules of the gateway: what it does not send itself does not reach the devices behind its proxy."""
+    hidden = [device for device in topology.DEVICES if device.proxy]
+    rules = [
+        f"        {family} daddr {address} counter reject with icmpx type host-unreachable\n"
+        for device in hidden
+        for family, address in (("ip", device.ipv4), ("ip6", device.ipv6))
+    ]
+    return (
+        "add table inet lab_behind_proxy\ndelete table inet lab_behind_proxy\ntable inet lab_behind_proxy {\n"
+        "    chain forward {\n        type filter hook forward priority -10; policy accept;\n"
+        f"{''.join(rules)}    }}\n}}\n"
+    )

@@ -40,7 +40,10 @@ class Host:
 
 @dataclass(frozen=True)
 class Device:
-    """A closed appliance behind the gateway; only its REST API speaks. `address` is the one the inventory uses."""
+    """A closed appliance behind the gateway; only its REST API speaks. `address` is the one the inventory uses.
+
+    One with a `proxy` is reached through that alone: the gateway forwards nothing to its addresses.
+    """
 
     name: str
     product: str
@@ -48,6 +51,7 @@ class Device:
     ipv6: str
     groups: tuple[str, ...]
     address: str
+    proxy: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,18 +82,22 @@ GATEWAY = Host(
     name="gateway", ipv4="198.19.0.30", ipv6="2001:2:0:1::30", groups=("gateways", LINUX), arguments=FORWARDING
 )
 CLIENT = Host(name="client", ipv4="198.19.0.40", ipv6="2001:2:0:1::40", groups=("tls_clients", LINUX))
-HOSTS = (CA, FLEET, GATEWAY, CLIENT)
+WEB = Host(name="web", ipv4="198.19.0.50", ipv6="2001:2:0:1::50", groups=(LINUX,))
+HOSTS = (CA, FLEET, GATEWAY, CLIENT, WEB)
+PROXY_PORT = 8888
+PROXY = f"http://{GATEWAY.ipv4}:{PROXY_PORT}"
 
 
-def _robot(number: int, *, by_ipv6: bool = False) -> Device:
+def _robot(number: int, *, by_ipv6: bool = False, groups: tuple[str, ...] = ("mir_robots",), proxy: str = "") -> Device:
     ipv4, ipv6 = f"198.19.1.{10 + number}", f"2001:2:0:2::{10 + number}"
     return Device(
         name=f"robot-{number}",
         product="mir_robot",
         ipv4=ipv4,
         ipv6=ipv6,
-        groups=("mir_robots",),
+        groups=groups,
         address=ipv6 if by_ipv6 else ipv4,
+        proxy=proxy,
     )
 
 
@@ -101,22 +109,26 @@ FLEET_OLD = Device(
     groups=("mir_fleet",),
     address="198.19.1.20",
 )
-DEVICES = (_robot(1), _robot(2), _robot(3, by_ipv6=True), FLEET_OLD)
+# Not in mir_robots as long as the collection knows no device_proxy.
+ROBOT_4 = _robot(4, groups=("lab_behind_proxy",), proxy=PROXY)
+DEVICES = (_robot(1), _robot(2), _robot(3, by_ipv6=True), ROBOT_4, FLEET_OLD)
+
+
+def endpoint_of(device: Device) -> Endpoint:
+    """Where a device serves TLS. Robots are verified by address, the Fleets by name: clients exercise both."""
+    return Endpoint(
+        name=device.name,
+        host=device.name,
+        address=device.address,
+        port=443,
+        server_name=device.address if device.product == "mir_robot" else f"{device.name}.{DOMAIN}",
+        product=device.product,
+    )
 
 
 def endpoints() -> list[Endpoint]:
-    """All TLS endpoints. Robots are verified by address, the Fleets by name, so that clients exercise both."""
-    of_devices = [
-        Endpoint(
-            name=device.name,
-            host=device.name,
-            address=device.address,
-            port=443,
-            server_name=device.address if device.product == "mir_robot" else f"{device.name}.{DOMAIN}",
-            product=device.product,
-        )
-        for device in DEVICES
-    ]
+    """The products' TLS endpoints that this machine reaches directly."""
+    of_devices = [endpoint_of(device) for device in DEVICES if not device.proxy]
     fleet = Endpoint(
         name=FLEET.name,
         host=FLEET.name,
