@@ -5,12 +5,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.duration import parse_duration
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
 from ansible_collections.certfleet.tls.plugins.plugin_utils._ca_call import CACallError, ca_host, call_ca, options_of
-from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import batch_variables, identity_of
+from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
+    DEPLOY_VARIABLE,
+    REQUEST_VARIABLE,
+    EngineError,
+    batch_hosts,
+    batch_variables,
+    identity_of,
+    raw_variables,
+)
+from ansible_collections.certfleet.tls.plugins.plugin_utils._failure_budget import Progress, budget_of, pause_of
 
 
 class ActionModule(ActionBase):
@@ -23,32 +36,66 @@ class ActionModule(ActionBase):
         """See the module's documentation."""
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        arguments = options_of(self, "directory", "identities")
+        arguments = options_of(self, "directory", "identities", "failure_window")
         if "identities" not in arguments:
             arguments["identities"] = [
                 identity_of({"inventory_hostname": host, **found})
                 for host, found in batch_variables(task_vars, "tls_identity")
             ]
+        try:
+            if "failure_window" in arguments:
+                arguments["failure_window"] = parse_duration(arguments["failure_window"], where="tls_failure_window")
+        except X509Error as exc:
+            return {"changed": False, "failed": True, "msg": str(exc)}
         host = ca_host(self, task_vars)
+        empty: dict[str, Any] = {"authorities": {}, "identities": {}, "open_failures": [], "pause": None}
         try:
             answer = call_ca(self, "ca_info", arguments, task_vars)
         except CACallError as exc:
             return {
+                **empty,
                 "changed": False,
                 "available": False,
                 "reachable": exc.code != "ca_unreachable",
                 "ca_host": host,
                 "message": str(exc),
-                "authorities": {},
-                "identities": {},
             }
+        told = {field: answer.get(field) or empty[field] for field in ("authorities", "identities", "open_failures")}
+        try:
+            pause = self._pause(told["open_failures"], task_vars)
+        except EngineError as exc:
+            return {**empty, "changed": False, "failed": True, "msg": str(exc)}
         return {
+            **told,
             "changed": False,
             "available": True,
             "reachable": True,
             "ca_host": host,
             "message": "",
-            "authorities": answer.get("authorities") or {},
-            "identities": answer.get("identities") or {},
+            "pause": pause,
             "time": answer.get("time"),
         }
+
+    def _pause(self, open_failures: list[Mapping[str, Any]], task_vars: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Whether nothing further may be begun; only where the task sets a budget."""
+        args = self._task.args
+        if args.get("failure_budget") in (None, ""):
+            return None
+        hosts = [str(host) for host in task_vars.get("ansible_play_hosts_all") or batch_hosts(task_vars)]
+        budget = budget_of(args["failure_budget"], hosts=len(hosts))
+        canary = boolean(args.get("canary", False))
+        # Before the waves nothing has been tried; reading what 1,000 hosts have registered is not for free.
+        wanted = (REQUEST_VARIABLE, DEPLOY_VARIABLE)
+        progress = Progress.of(raw_variables(task_vars, hosts, *wanted)) if canary else Progress()
+        lately = {f"{item['identity']}/{item['name']}" for item in open_failures}
+        why = pause_of(progress, lately=lately, budget=budget, canary=canary)
+        if why:
+            return {"message": why, "except": []}
+        batch = batch_hosts(task_vars)
+        if canary and not progress.good and len(batch) > 1:
+            first = next(batch_variables(task_vars, "tls_identity"))
+            return {
+                "message": f"no host has proved the change yet, so of this wave only {first[0]} was tried; run again",
+                "except": [identity_of({"inventory_hostname": first[0], **first[1]})],
+            }
+        return None

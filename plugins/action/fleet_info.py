@@ -17,6 +17,7 @@ from ansible_collections.certfleet.tls.plugins.plugin_utils._inventory import (
     InventoryError,
     ca_hosts,
     endpoints_of,
+    unlisted_ca,
 )
 
 
@@ -39,16 +40,19 @@ class ActionModule(ActionBase):
                 "msg": "No machine of this play has the variable tls_ca_host, so there is no CA to ask. "
                 "Set it for the group all to the inventory name of the host that keeps the CA.",
             }
+        groups = task_vars.get("groups") or {}
         try:
-            endpoints = endpoints_of(variables, hosts, task_vars.get("groups") or {})
+            endpoints = endpoints_of(variables, hosts, groups)
+            unlisted = unlisted_ca(variables, ca_host, hosts, groups)
         except InventoryError as exc:
             return {"failed": True, "msg": str(exc)}
         return {
+            **unlisted,
             "changed": False,
             "ca_host": ca_host,
             "other_ca_hosts": others,
             "endpoints": [asdict(endpoint) for endpoint in endpoints],
-            "clients": _clients(variables, (task_vars.get("groups") or {}).get("tls_clients") or ()),
+            "clients": _clients(variables, groups.get("tls_clients") or ()),
         }
 
 

@@ -113,6 +113,13 @@ def batch_variables(task_vars: Mapping[str, Any], *names: str) -> Iterator[tuple
         yield host, found
 
 
+def raw_variables(task_vars: Mapping[str, Any], hosts: Iterable[str], *names: str) -> Iterator[dict[str, Any]]:
+    """For each of the hosts the named variables that it has, as they were registered."""
+    for host in hosts:
+        raw = task_vars["hostvars"].raw_get(host)
+        yield {name: raw[name] for name in names if raw.get(name) is not None}
+
+
 def request_result(entries: Sequence[dict[str, Any]], *, check_mode: bool) -> dict[str, Any]:
     """What both request actions return; C(changed) says that something is due, so that handlers go on with this host.
 

@@ -32,6 +32,9 @@ class Endpoint:
     port: int
     server_name: str
     product: str
+    # What it takes to get there where clients have no way of their own.
+    proxy: str = ""
+    proxy_ssh_options: tuple[str, ...] = ()
 
 
 class HostVariables:
@@ -60,6 +63,24 @@ def ca_hosts(variables: HostVariables, hosts: Iterable[str]) -> tuple[str | None
     return chosen, {host: value for host, value in named.items() if value != chosen}
 
 
+def unlisted_ca(
+    variables: HostVariables, ca_host: str, hosts: Iterable[str], groups: Mapping[str, Iterable[str]]
+) -> dict[str, Any]:
+    """A CA host that this inventory (a slice of a larger one, for example) does not hold, in the words of add_host.
+
+    C(tls_ca_connection) says how it is connected to. Raises InventoryError.
+    """
+    if ca_host in set(groups.get("all") or ()):
+        return {}
+    given = next((value for host in hosts if (value := variables.get(host, "tls_ca_connection")) is not None), {})
+    if not isinstance(given, Mapping) or any(not str(name).startswith("ansible_") for name in given):
+        raise InventoryError(
+            f"tls_ca_connection must hold variables of a connection, such as {{ansible_host: …, ansible_user: …}}: how the CA host"
+            f" '{ca_host}', which is not in this inventory, is reached."
+        )
+    return {"add_host": {"host_name": ca_host, "groups": [], "host_vars": {str(name): given[name] for name in given}}}
+
+
 def endpoints_of(variables: HostVariables, hosts: Iterable[str], groups: Mapping[str, Iterable[str]]) -> list[Endpoint]:
     """The endpoints of these hosts: those of the products' groups, and C(tls_endpoints) of a host. Raises InventoryError."""
     members = {group: set(groups.get(group) or ()) for group in PRODUCT_OF_GROUP}
@@ -76,7 +97,24 @@ def endpoints_of(variables: HostVariables, hosts: Iterable[str], groups: Mapping
 def _product_endpoint(variables: HostVariables, host: str, product: str) -> Endpoint:
     address, port, server_name = (variables.get(host, f"{product}_{setting}") for setting in _SETTINGS)
     address = str(address or variables.get(host, "ansible_host") or host)
-    return Endpoint(host, host, address, _port(port or 443, host), str(server_name or address), product)
+    proxy, options = (
+        _first(variables, host, f"{product}_{setting}", f"device_{setting}")
+        for setting in ("proxy", "proxy_ssh_options")
+    )
+    return Endpoint(
+        host,
+        host,
+        address,
+        _port(port or 443, host),
+        str(server_name or address),
+        product,
+        str(proxy or ""),
+        tuple(str(option) for option in options or ()),
+    )
+
+
+def _first(variables: HostVariables, host: str, *names: str) -> Any:
+    return next((value for name in names if (value := variables.get(host, name)) is not None), None)
 
 
 def _own_endpoint(host: str, number: int, item: Any) -> Endpoint:

@@ -88,7 +88,7 @@ def _looks(registered: Any) -> Iterator[tuple[str, dict[str, Mapping[str, Any]]]
     """(client, what it saw by the certificate's id) of those clients that could look."""
     for result in (registered or {}).get("results") or ():
         if result.get("endpoints") is not None:
-            client = str(result.get("item") or result.get("client") or "client")
+            client = str(result.get("__tls_client") or result.get("item") or "client")
             yield client, {str(seen["name"]): seen for seen in result["endpoints"]}
 
 
