@@ -18,7 +18,9 @@
   login_refused: [401, 403]
   wait:      {timeout: 60, interval: 2}     seconds until the new certificate must be served
   http_ports: [80, 8080]                    asked, without login, when there is no HTTPS
-  timeout: 30                               seconds for one answer
+  timeout: 30                               seconds for one answer; upload and remove may have a timeout of their own
+  status, view                              what is only read, see description_reading.py
+  change_states: [3, 4]                     states (see status) in which the device may be changed; empty: in any
 
 In a body, C({encoding: part}) stands for a part of the pair: encodings are C(pem) and C(base64_pem), parts are
 C(certificate), C(chain) (the intermediates), C(fullchain) (both) and C(key).
@@ -32,8 +34,9 @@ from typing import Any
 
 from .built_in_apis import BUILT_IN
 from .description_fields import Fields
+from .description_reading import Status, View, read_status, read_view
 from .errors import DeviceError
-from .jmespath_library import JMESPathError, jmespath, require_jmespath
+from .jmespath_library import jmespath, require_jmespath
 
 ENCODINGS = ("pem", "base64_pem")
 PARTS = ("certificate", "chain", "fullchain", "key")
@@ -58,6 +61,7 @@ class Upload:
     body: Mapping[str, Any]
     accepted: tuple[int, ...]
     already: tuple[int, ...]
+    timeout: float
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class Remove:
     path: str
     accepted: tuple[int, ...]
     absent: tuple[int, ...]
+    timeout: float
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,9 @@ class Api:
     wait_interval: float
     http_ports: tuple[int, ...]
     timeout: float
+    status: Status | None
+    change_states: tuple[str, ...]
+    view: View | None
 
 
 def find_api(
@@ -110,23 +118,28 @@ def parse_api(name: str, data: Mapping[str, Any], *, where: str) -> Api:
     """Check a whole description. Raises DeviceError."""
     require_jmespath()
     fields = Fields(data, where=f"{where}: API '{name}'")
-    wait = fields.section("wait", default={})
+    wait, timeout = fields.section("wait", default={}), fields.seconds("timeout", default=30.0)
     api = Api(
         name=name,
         base_path=fields.path("base_path", default=""),
         login=_login(fields.section("login")),
         headers=fields.texts("headers"),
-        upload=_upload(fields.section("upload")),
-        remove=_remove(fields.section("remove")) if fields.has("remove") else None,
+        upload=_upload(fields.section("upload"), timeout),
+        remove=_remove(fields.section("remove"), timeout) if fields.has("remove") else None,
         errors=_expressions(fields),
         login_refused=fields.statuses("login_refused", default=(401, 403)),
         wait_timeout=wait.seconds("timeout", default=60.0),
         wait_interval=wait.seconds("interval", default=2.0),
         http_ports=fields.ports("http_ports", default=(80,)),
-        timeout=fields.seconds("timeout", default=30.0),
+        timeout=timeout,
+        status=read_status(fields.section("status")) if fields.has("status") else None,
+        change_states=fields.states("change_states"),
+        view=read_view(fields.section("view")) if fields.has("view") else None,
     )
     wait.finish()
     fields.finish()
+    if api.change_states and api.status is None:
+        raise fields.error("change_states", "is given, but no 'status' says how the state is asked for")
     return api
 
 
@@ -146,7 +159,7 @@ def _login(fields: Fields) -> Login:
     return login
 
 
-def _upload(fields: Fields) -> Upload:
+def _upload(fields: Fields, timeout: float) -> Upload:
     upload = Upload(
         method=fields.text("method", default="POST", choices=("POST", "PUT", "PATCH")),
         path=fields.path("path"),
@@ -154,6 +167,7 @@ def _upload(fields: Fields) -> Upload:
         body=fields.mapping("body"),
         accepted=fields.statuses("accepted", default=(200, 201, 204)),
         already=fields.statuses("already", default=(409,)),
+        timeout=fields.seconds("timeout", default=timeout),
     )
     fields.finish()
     parts = {part for _encoding, part in _placeholders(upload.body, fields)}
@@ -166,12 +180,13 @@ def _upload(fields: Fields) -> Upload:
     return upload
 
 
-def _remove(fields: Fields) -> Remove:
+def _remove(fields: Fields, timeout: float) -> Remove:
     remove = Remove(
         method=fields.text("method", default="DELETE", choices=("DELETE", "POST", "PUT")),
         path=fields.path("path"),
         accepted=fields.statuses("accepted", default=(200, 202, 204)),
         absent=fields.statuses("absent", default=(404,)),
+        timeout=fields.seconds("timeout", default=timeout),
     )
     fields.finish()
     return remove
@@ -180,10 +195,7 @@ def _remove(fields: Fields) -> Remove:
 def _expressions(fields: Fields) -> tuple[str, ...]:
     expressions = fields.text_list("errors", default=("message",))
     for expression in expressions:
-        try:
-            jmespath.compile(expression)
-        except JMESPathError as exc:
-            raise fields.error("errors", f"holds '{expression}', which is no JMESPath expression") from exc
+        fields.check_expression("errors", expression)
     return expressions
 
 
@@ -208,3 +220,13 @@ def _placeholders(value: Any, fields: Fields) -> Iterator[tuple[str, str]]:
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from _placeholders(item, fields)
+
+
+def _compile_built_in() -> None:
+    """jmespath keeps what it has compiled: workers that are forked after this import need not do it again."""
+    if jmespath is not None:
+        for name, data in BUILT_IN.items():
+            parse_api(name, data, where="built in")
+
+
+_compile_built_in()

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .errors import DeviceError
+from .jmespath_library import JMESPathError, jmespath
 
 MEANINGS = {
     "base_path": "the path before all others, such as /api/v2.0.0",
@@ -19,14 +20,31 @@ MEANINGS = {
     "upload.path": "the path of that request below base_path, such as /ssl/cert",
     "upload.body": "what is sent, such as {cert: {base64_pem: fullchain}, key: {base64_pem: key}}",
     "remove.path": "the path of the request that removes the certificate",
+    "status.path": "the path of the request that tells the device's state, such as /status",
+    "status.field": "a JMESPath expression that finds the state in the answer, such as state_id",
+    "change_states": "the states in which the device may be changed, such as [3, 4]",
+    "view.list": "the path of the request that lists all devices, such as /robots",
+    "view.item": "the path of the request for one device, such as /robots/{id}",
+    "view.health": "by what a device is seen to be worse, such as {state: {field: state_text, order: [[Ready], [Error]]}}",
 }
+
+
+def plain(value: Any) -> str | None:
+    """A value as descriptions write it (C(true), C(3), C(Ready)), on one line and short; None for what is no plain value."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if value is None or isinstance(value, (Mapping, list, tuple)):
+        return None
+    return " ".join(str(value).split())[:100] or None
 
 
 class Fields:
     """One section of a description. Every field is asked for once; what is left in the end is unknown."""
 
     def __init__(self, data: Any, *, where: str, name: str = "") -> None:
-        self._where, self._name = where, name
+        self.where, self._name = where, name
         if not isinstance(data, Mapping):
             raise self.error("", "is no dictionary")
         self._data = data
@@ -36,7 +54,7 @@ class Fields:
         """An error about a field."""
         full = ".".join(part for part in (self._name, field) if part)
         meaning = f" ({MEANINGS[full]})" if full in MEANINGS else ""
-        subject = f"{self._where}: {full}{meaning}" if full else f"{self._where}: the description"
+        subject = f"{self.where}: {full}{meaning}" if full else f"{self.where}: the description"
         return DeviceError(
             f"{subject} {what}. Correct the description under tls_certificate_apis or in the host's api."
         )
@@ -48,7 +66,7 @@ class Fields:
 
     def section(self, field: str, default: Mapping[str, Any] | None = None) -> Fields:
         """A section of its own."""
-        return Fields(self._value(field, default), where=self._where, name=field)
+        return Fields(self._value(field, default), where=self.where, name=field)
 
     def text(self, field: str, default: str | None = None, choices: Sequence[str] = ()) -> str:
         """A text; without a default it must be there."""
@@ -83,6 +101,31 @@ class Fields:
     def text_list(self, field: str, default: Sequence[str]) -> tuple[str, ...]:
         """A list of texts."""
         return tuple(str(item) for item in self._list(field, default))
+
+    def expression(self, field: str, default: str | None = None) -> str:
+        """A JMESPath expression."""
+        text = self.text(field, default)
+        if text:
+            self.check_expression(field, text)
+        return text
+
+    def check_expression(self, field: str, text: str) -> None:
+        """Raise DeviceError for what is no JMESPath expression."""
+        try:
+            jmespath.compile(text)
+        except JMESPathError as exc:
+            raise self.error(field, f"holds '{text}', which is no JMESPath expression") from exc
+
+    def states(self, field: str) -> tuple[str, ...]:
+        """A list of states (numbers or texts), empty by default; in small letters."""
+        return _plain_values(self._list(field, ()), self, field)
+
+    def groups(self, field: str) -> tuple[tuple[str, ...], ...]:
+        """A list of lists of states, which must be there; in small letters."""
+        groups = self._list(field, None)
+        if len(groups) < 2 or not all(isinstance(group, (list, tuple)) for group in groups):
+            raise self.error(field, "is no list of at least two lists, from good to bad")
+        return tuple(_plain_values(group, self, field) for group in groups)
 
     def statuses(self, field: str, default: Sequence[int]) -> tuple[int, ...]:
         """A list of HTTP status codes."""
@@ -119,7 +162,7 @@ class Fields:
             return default
         return value
 
-    def _list(self, field: str, default: Sequence[Any]) -> Sequence[Any]:
+    def _list(self, field: str, default: Sequence[Any] | None) -> Sequence[Any]:
         value = self._value(field, default)
         if isinstance(value, (str, Mapping)) or not isinstance(value, Sequence):
             raise self.error(field, "is no list")
@@ -134,3 +177,10 @@ class Fields:
         if any(not low <= number <= high for number in numbers):
             raise self.error(field, f"is no list of {what}")
         return numbers
+
+
+def _plain_values(values: Sequence[Any], fields: Fields, field: str) -> tuple[str, ...]:
+    found = tuple(plain(value) for value in values)
+    if None in found:
+        raise fields.error(field, "holds something that is neither a number nor a text")
+    return tuple(str(value).casefold() for value in found)
