@@ -23,6 +23,7 @@ from .requests_library import HTTPAdapter, requests, require_requests
 
 _CONNECT_TIMEOUT = 5.0
 _MOST_ANSWER = 64 * 1024
+_MOST_LIST = 4 * 1024 * 1024
 # What urllib3 and OpenSSL say, during the handshake, of another leaf than the one that was recognised.
 _NOT_THE_LEAF = ("ingerprints did not match", "CERTIFICATE_VERIFY_FAILED")
 
@@ -39,6 +40,13 @@ class Answer:
     kind: str
     said: str
     status: int | None = None
+
+
+@dataclass(frozen=True)
+class Fetched(Answer):
+    """What was read; C(value) is the JSON of an accepted answer. C(kind) is unreadable where that is none."""
+
+    value: Any = None
 
 
 class _PinnedAdapter(HTTPAdapter):
@@ -93,7 +101,8 @@ class DeviceClient:
     def upload(self, pair: Pair) -> Answer:
         """Hand the pair over."""
         upload = self._api.upload
-        return self._send(upload.method, upload.path, upload.accepted, body=fill_body(upload.body, pair))
+        body = fill_body(upload.body, pair)
+        return self._send(upload.method, upload.path, upload.accepted, body=body, timeout=upload.timeout)
 
     def remove(self) -> Answer:
         """Ask for the built-in certificate back."""
@@ -102,31 +111,64 @@ class DeviceClient:
             raise DeviceError(
                 f"{self._target.text}: API '{self._api.name}' does not say how a certificate is removed. Describe 'remove'."
             )
-        return self._send(remove.method, remove.path, remove.accepted, absent=remove.absent)
+        return self._send(remove.method, remove.path, remove.accepted, absent=remove.absent, timeout=remove.timeout)
+
+    def fetch(self, path: str, *, timeout: float | None = None) -> Fetched:
+        """Read one resource; the connection stays open for the next. O(timeout) is in seconds, by default the API's."""
+        wait = min(timeout or self._api.timeout, self._api.timeout)
+        try:
+            status, text = self._exchange("GET", path, wait, most=_MOST_LIST)
+        except requests.RequestException as exc:
+            broken = self._broken(exc)
+            return Fetched(broken.kind, broken.said)
+        kind, said = self._kind(status, (200,), (404,)), self._said(status, text)
+        if kind != "accepted":
+            return Fetched(kind, said, status)
+        try:
+            return Fetched(kind, said, status, json.loads(text))
+        except (ValueError, RecursionError):
+            return Fetched("unreadable", f"{self._target.text} answers with something that is no JSON", status)
+
+    def close(self) -> None:
+        """End the connection that C(fetch) may have left open."""
+        self._session.close()
 
     def _send(
-        self, method: str, path: str, accepted: tuple[int, ...], *, body: Any = None, absent: tuple[int, ...] = ()
+        self,
+        method: str,
+        path: str,
+        accepted: tuple[int, ...],
+        *,
+        timeout: float,
+        body: Any = None,
+        absent: tuple[int, ...] = (),
     ) -> Answer:
-        where = endpoint_text(self._target.address, self._target.port)
         content: dict[str, Any] = {}
         if body is not None:
             content = {"data": body} if self._api.upload.format == "form" else {"json": body}
         try:
-            with self._session.request(
-                method,
-                f"https://{where}{self._api.base_path}{path}",
-                headers=self._login,
-                timeout=(_CONNECT_TIMEOUT, self._api.timeout),
-                allow_redirects=False,
-                stream=True,
-                **content,
-            ) as response:
-                status, text = response.status_code, _beginning_of(response)
+            status, text = self._exchange(method, path, timeout, **content)
         except requests.RequestException as exc:
             return self._broken(exc)
         finally:
             self._session.close()
         return Answer(self._kind(status, accepted, absent), self._said(status, text), status)
+
+    def _exchange(
+        self, method: str, path: str, timeout: float, *, most: int = _MOST_ANSWER, **content: Any
+    ) -> tuple[int, str]:
+        """(status, the beginning of the body). Raises RequestException."""
+        where = endpoint_text(self._target.address, self._target.port)
+        with self._session.request(
+            method,
+            f"https://{where}{self._api.base_path}{path}",
+            headers=self._login,
+            timeout=(min(_CONNECT_TIMEOUT, timeout), timeout),
+            allow_redirects=False,
+            stream=True,
+            **content,
+        ) as response:
+            return response.status_code, _beginning_of(response, most)
 
     def _kind(self, status: int, accepted: tuple[int, ...], absent: tuple[int, ...]) -> str:
         if status in accepted:
@@ -168,11 +210,11 @@ class _NoPlainHttp(HTTPAdapter):
         raise DeviceError(f"{request.url} is plain HTTP: logins and keys are only sent over HTTPS.")
 
 
-def _beginning_of(response: Any) -> str:
-    content = b""
+def _beginning_of(response: Any, most: int) -> str:
+    content = bytearray()
     for block in response.iter_content(8192):
         content += block
-        if len(content) > _MOST_ANSWER:
+        if len(content) > most:
             break
     return content.decode("utf-8", "replace")
 
