@@ -17,6 +17,7 @@ from typing import Any
 from .._probe.prove import prove
 from .._x509.parse import Leaf
 from .acquaintance import Acquaintance, Met, Target, stranger_text
+from .change_state import check_state
 from .description import Api
 from .errors import DeviceError
 from .login import Credentials
@@ -109,6 +110,7 @@ def _not_met(access: Access, met: Met) -> Delivered:
 def _attempts(access: Access, wish: Wish, before: Met, waiting: Waiting) -> Delivered:
     was_served, met = before.leaf is not None and before.leaf.fingerprint == wish.fingerprint, before
     proof: dict[str, Any] = {}
+    answer = Answer("none", "nothing was sent yet")
     for _attempt in range(2):
         if met.leaf is None and proof:
             break  # it took the upload and does not answer any more: what is served now is said below
@@ -118,12 +120,18 @@ def _attempts(access: Access, wish: Wish, before: Met, waiting: Waiting) -> Deli
                 "before the next run; if it is the device itself, pin its key with playbooks/enrol.yml."
             )
             return Delivered("failed", before.leaf, met.leaf, said, proof)
+        busy = check_state(access, met=met)
+        if busy and not proof:
+            return Delivered("deferred", before.leaf, before.leaf, busy)
+        if busy:
+            answer = replace(answer, kind="interrupted", said=f"{answer.said}. It was not sent again: {busy}")
+            break
         answer = access.client(met).upload(wish.pair)
         if answer.kind in {"login", "stranger"}:
             return Delivered("failed", before.leaf, met.leaf, answer.said, proof or None)
         # What is already there, or was rejected, is compared at once; everything else may take its time.
         patience = access.api.wait_timeout if answer.kind in {"accepted", "uncertain"} else 0.0
-        proof = _prove(access, wish, waiting, timeout=patience)
+        proof = _proved_through_restart(access, wish, waiting, timeout=patience)
         if proof["ok"]:
             return Delivered("installed", before.leaf, wish.pair.leaf, proof["said"], proof)
         was_served = was_served or proof["held"] is not None
@@ -131,6 +139,17 @@ def _attempts(access: Access, wish: Wish, before: Met, waiting: Waiting) -> Deli
             break
         met = access.meet()
     return _after_failure(access, wish, before, waiting, proof=proof, answer=answer, was_served=was_served)
+
+
+def _proved_through_restart(access: Access, wish: Wish, waiting: Waiting, *, timeout: float) -> dict[str, Any]:
+    """A proof; a device that served the pair and went away before it had held is waited for, and the proof begun anew."""
+    proof = _prove(access, wish, waiting, timeout=timeout)
+    if proof["ok"] or proof["held"] is None or proof["leaf"]:
+        return proof
+    met = _until(lambda met: met.leaf is not None, access, waiting)
+    if met.leaf is None or met.leaf.fingerprint != wish.fingerprint:
+        return proof
+    return _prove(access, wish, waiting, timeout=0)
 
 
 def _prove(access: Access, wish: Wish, waiting: Waiting, *, timeout: float) -> dict[str, Any]:
@@ -219,10 +238,13 @@ def remove(access: Access, *, waiting: Waiting | None = None) -> Delivered:
 
 def _until_another(access: Access, fingerprint: str, waiting: Waiting) -> Met:
     """Wait until another leaf than this one is served, or the API's time is over; what is served then."""
+    return _until(lambda met: met.leaf is not None and met.leaf.fingerprint != fingerprint, access, waiting)
+
+
+def _until(is_there: Callable[[Met], bool], access: Access, waiting: Waiting) -> Met:
+    """Look until what was hoped for is there, or the API's time is over; the last look."""
     begin, met = waiting.clock(), access.meet()
-    while (met.leaf is None or met.leaf.fingerprint == fingerprint) and (
-        waiting.clock() - begin < access.api.wait_timeout
-    ):
+    while not is_there(met) and waiting.clock() - begin < access.api.wait_timeout:
         waiting.sleep(access.api.wait_interval)
         met = access.meet()
     return met
