@@ -26,6 +26,24 @@ options:
       - By default those of all hosts of the batch, that is their C(tls_identity) or their name in the inventory.
     type: list
     elements: str
+  failure_window:
+    description:
+      - For how long a deploy that went wrong and was not put right since is told in RV(open_failures), such as V(7d) or V(12h).
+    type: str
+    default: 7d
+  failure_budget:
+    description:
+      - How many certificates may have failed, in this run and in RV(open_failures), before nothing further is begun (RV(pause)).
+        A number, or a share of the play's hosts such as V(10%). Left out or empty, there is no limit.
+      - Read on the controller.
+    type: str
+  canary:
+    description:
+      - The play goes in waves (C(serial)), and its first host answers for all others. As long as none has proved the change, nothing
+        further is begun after a failure.
+      - Read on the controller.
+    type: bool
+    default: false
 notes:
   - Needs the standard library alone on the CA host.
 seealso:
@@ -94,6 +112,26 @@ identities:
           fingerprint: 0f892732473b3ee27a75bdda5d070caca8ce32c963a696d9c311abcf658bf2db
           spki: 60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752
           not_after: "2027-02-20T04:54:02Z"
+      failures:
+        https:
+          count: 2
+          first_at: "2026-11-20T02:00:11Z"
+          last_at: "2026-11-21T02:00:09Z"
+          outcome: rolled_back
+          said: the service did not start
+open_failures:
+  description:
+    - The certificates of all identities whose last deploy went wrong within O(failure_window), the latest first.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{identity: robot-1, name: https, count: 2, last_at: "2026-11-21T02:00:09Z"}]
+pause:
+  description:
+    - Why nothing further should be begun (C(message)), apart from what has failed before. Identities in C(except) are not meant.
+      V(null) when there is no reason to pause.
+  returned: success
+  type: dict
 time:
   description: The CA host's clock, in unix seconds.
   returned: when available
@@ -109,18 +147,30 @@ from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CA
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.known import read_info
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.options import directory_option
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.store import Store
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.duration import parse_duration
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
 
 
 def argument_spec() -> dict[str, Any]:
     """The module's options."""
-    return {**directory_option(), "identities": {"type": "list", "elements": "str"}}
+    return {
+        **directory_option(),
+        "identities": {"type": "list", "elements": "str"},
+        "failure_window": {"type": "str", "default": "7d"},
+        "failure_budget": {"type": "str"},
+        "canary": {"type": "bool", "default": False},
+    }
 
 
 def main() -> None:
     """Read and answer; the action plugin makes an answer of a failure as well."""
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    wanted = module.params["identities"] or ()
     try:
-        known = read_info(Store(module.params["directory"]), module.params["identities"] or (), now=int(time.time()))
+        window = parse_duration(module.params["failure_window"], where="failure_window")
+        known = read_info(Store(module.params["directory"]), wanted, now=int(time.time()), failure_window=window)
+    except X509Error as exc:
+        module.fail_json(msg=str(exc), code="bad_option")
     except CAError as exc:
         module.fail_json(msg=str(exc), code=exc.code)
     module.exit_json(changed=False, **known)

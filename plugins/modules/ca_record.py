@@ -28,13 +28,17 @@ attributes:
   idempotent:
     support: partial
     details:
-      - Pins are recorded once. Each outcome is an event of its own and is recorded each time.
+      - Pins are recorded once. Each outcome is an event of its own and is recorded each time. What the deploy steps of a batch left
+        is recorded once; called again after the wider proof, those outcomes that it has changed.
 options:
   outcomes:
     description:
       - How deploys ended. Without this and O(pins), what the deploy and enrol steps of all hosts of the batch left.
       - Each has C(identity), C(name) and C(outcome) (such as V(installed) or V(rolled_back)), and may have C(reasons) (codes),
-        C(fingerprint) (SHA-256 of the certificate that is served now) and C(said) (a sentence for people).
+        C(fingerprint) (SHA-256 of the certificate that is served now), C(said) (a sentence for people) and C(revised) (whether it
+        takes back the good outcome that was recorded last for this certificate, as a wider proof may do).
+      - "The outcomes V(rolled_back), V(failed), V(kept) and V(removed) count as failures, until V(installed), V(reloaded) or
+        V(unchanged) puts them right. M(certfleet.tls.ca_info) tells of them, and they are tried again at growing intervals."
     type: list
     elements: dict
     default: []

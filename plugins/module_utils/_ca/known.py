@@ -10,12 +10,19 @@ from datetime import datetime, timezone
 from typing import Any
 
 from .errors import CAError
+from .failures import Failure, OpenFailure
 from .ledger import Entry, Ledger
 from .store import Store
 
+# For how many seconds a failure counts that was not put right.
+FAILURE_WINDOW = 7 * 86400
 
-def read_info(store: Store, identities: Iterable[str], *, now: int) -> dict[str, Any]:
-    """All authorities, and pins and leaves of those identities that the ledger knows anything of. Takes no lock."""
+
+def read_info(
+    store: Store, identities: Iterable[str], *, now: int, failure_window: int = FAILURE_WINDOW
+) -> dict[str, Any]:
+    """All authorities; pins, leaves and failures of those identities that the ledger knows anything of; and whatever failed
+    within O(failure_window). Takes no lock."""
     store.require()
     wanted = list(dict.fromkeys(str(identity) for identity in identities))
     authorities = {}
@@ -24,13 +31,21 @@ def read_info(store: Store, identities: Iterable[str], *, now: int) -> dict[str,
             published = store.read(name)
             check_known(ledger, name, published.fingerprints.values())
             authorities[name] = {"anchors": published.anchors, "chain": published.chain}
-        pins, leaves = ledger.pins_of(wanted), ledger.leaves_of(wanted, now=now)
-    known = {
+        pins, leaves, failures = ledger.pins_of(wanted), ledger.leaves_of(wanted, now=now), ledger.failures_of(wanted)
+        lately = ledger.open_failures(since=now - failure_window)
+    known: dict[str, dict[str, Any]] = {
         identity: {"pins": pins.get(identity, []), "leaves": [_leaf(entry) for entry in leaves.get(identity, [])]}
         for identity in wanted
-        if identity in pins or identity in leaves
+        if identity in pins or identity in leaves or identity in failures
     }
-    return {"authorities": authorities, "identities": known, "time": now}
+    for identity, found in failures.items():
+        known[identity]["failures"] = {failure.name: _failure(failure) for failure in found}
+    return {
+        "authorities": authorities,
+        "identities": known,
+        "open_failures": [_open_failure(failure) for failure in lately],
+        "time": now,
+    }
 
 
 def check_known(ledger: Ledger, authority: str, fingerprints: Iterable[str]) -> None:
@@ -51,5 +66,28 @@ def _leaf(entry: Entry) -> dict[str, Any]:
         "authority": entry.authority,
         "name": entry.name,
         "state": entry.state,
-        "not_after": datetime.fromtimestamp(entry.not_after, tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "not_after": _iso(entry.not_after),
     }
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    return {
+        "count": failure.count,
+        "first_at": _iso(failure.first_at),
+        "last_at": _iso(failure.last_at),
+        "outcome": failure.outcome,
+        "said": failure.said,
+    }
+
+
+def _open_failure(failure: OpenFailure) -> dict[str, Any]:
+    return {
+        "identity": failure.identity,
+        "name": failure.name,
+        "count": failure.count,
+        "last_at": _iso(failure.last_at),
+    }
+
+
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

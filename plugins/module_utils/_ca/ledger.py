@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from .durable import ASIDE, PRIVATE_FILE, explained, sync_folder
 from .errors import CAError
+from .failures import Failure, OpenFailure, failures_of, note, open_failures
 from .schema import STEPS
 
 BUSY_TIMEOUT = 30.0
@@ -57,7 +58,7 @@ class Signed(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a deploy ended."""
+    """How a deploy ended. C(revised): after all, since an earlier outcome of it is taken back by this one."""
 
     identity: str
     name: str
@@ -65,6 +66,7 @@ class Outcome(NamedTuple):
     reasons: tuple[str, ...]
     fingerprint: str | None
     said: str
+    revised: bool = False
 
 
 class Pin(NamedTuple):
@@ -190,10 +192,19 @@ class Ledger:
                 found[identity] = [self._entry(number, now=now) for number in ids]
         return found
 
+    def failures_of(self, identities: Iterable[str]) -> dict[str, list[Failure]]:
+        """What went wrong with certificates of these identities and was not put right; others are left out."""
+        return failures_of(self._run, identities)
+
+    def open_failures(self, *, since: int) -> list[OpenFailure]:
+        """All certificates whose last deploy went wrong, not before O(since); the latest first."""
+        return open_failures(self._run, since=since)
+
     def record(self, outcomes: Iterable[Outcome], pins: Iterable[Pin], *, now: int) -> int:
         """Write down how deploys ended and which keys are pinned; returns how many pins are new.
 
-        What was brought into service supersedes the older leaves of the same certificate.
+        What was brought into service supersedes the older leaves of the same certificate. What went wrong is counted, until it
+        is put right.
         """
         with self._transaction():
             for item in outcomes:
@@ -201,8 +212,19 @@ class Ledger:
                     "INSERT INTO outcomes (at, identity, name, outcome, reasons, fingerprint, said) VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (now, item.identity, item.name, item.outcome, " ".join(item.reasons), item.fingerprint, item.said),
                 )
-                if item.outcome in ("installed", "reloaded") and item.fingerprint:
+                note(
+                    self._run,
+                    identity=item.identity,
+                    name=item.name,
+                    outcome=item.outcome,
+                    said=item.said,
+                    revised=item.revised,
+                    now=now,
+                )
+                if item.outcome in ("installed", "reloaded"):
                     self._put_into_service(item, now=now)
+                elif item.outcome == "rolled_back" and item.revised:
+                    self._put_back_into_service(item, now=now)
             before = self._connection.total_changes
             self._run_many(
                 "INSERT OR IGNORE INTO pins (identity, spki, pinned_at, why) VALUES (?, ?, ?, ?)",
@@ -213,14 +235,34 @@ class Ledger:
     def _entry(self, number: int, *, now: int) -> Entry:
         return _to_entry(self._run("SELECT * FROM certificates WHERE id = ?", (number,))[0], now=now)
 
+    def _served(self, item: Outcome) -> Entry | None:
+        """The certificate that is served after this outcome, if it is one of the holder's."""
+        entry = self.find_fingerprint(item.fingerprint) if item.fingerprint else None
+        is_own = entry is not None and (entry.identity, entry.name) == (item.identity, item.name)
+        return entry if is_own else None
+
     def _put_into_service(self, item: Outcome, *, now: int) -> None:
-        entry = self.find_fingerprint(str(item.fingerprint))
-        if entry is None or (entry.identity, entry.name) != (item.identity, item.name):
+        entry = self._served(item)
+        if entry is None:
             return
         self._run("UPDATE certificates SET installed_at = ? WHERE id = ?", (now, entry.id))
         self._run(
             "UPDATE certificates SET state = 'superseded' WHERE identity = ? AND name = ? AND state = 'issued' AND id < ?",
             (item.identity, item.name, entry.id),
+        )
+
+    def _put_back_into_service(self, item: Outcome, *, now: int) -> None:
+        """Undo what _put_into_service() did for a newer one, which stays issued: it is staged for another attempt."""
+        entry = self._served(item)
+        if entry is None:
+            return
+        self._run(
+            "UPDATE certificates SET installed_at = NULL WHERE identity = ? AND name = ? AND id > ?",
+            (item.identity, item.name, entry.id),
+        )
+        self._run(
+            "UPDATE certificates SET installed_at = ?, state = CASE state WHEN 'superseded' THEN 'issued' ELSE state END WHERE id = ?",
+            (now, entry.id),
         )
 
     def _prepare(self) -> None:

@@ -45,6 +45,7 @@ def _outcome(item: Mapping[str, Any]) -> Outcome:
         reasons=tuple(str(reason) for reason in item.get("reasons") or ()),
         fingerprint=fingerprint,
         said=str(item.get("said") or "")[:_LONGEST],
+        revised=bool(item.get("revised")),
     )
 
 

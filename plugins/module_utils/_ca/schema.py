@@ -60,4 +60,45 @@ _V1 = (
     "CREATE INDEX outcomes_by_holder ON outcomes (identity, name, id)",
 )
 
-STEPS: tuple[tuple[str, ...], ...] = (_V1,)
+# Outcomes of deploys that went wrong, and those after which all is well again; the others say nothing about a certificate.
+BAD_OUTCOMES = ("rolled_back", "failed", "kept", "removed")
+GOOD_OUTCOMES = ("installed", "reloaded", "unchanged")
+
+_V2 = (
+    # How often a certificate's deploys have gone wrong without a good one between them. put_right_at: a good one has followed;
+    # it is kept until the next, since a wider proof may take the good one back.
+    """
+    CREATE TABLE failures (
+        identity TEXT NOT NULL,
+        name TEXT NOT NULL,
+        count INTEGER NOT NULL,
+        first_at INTEGER NOT NULL,
+        last_at INTEGER NOT NULL,
+        outcome TEXT NOT NULL,
+        said TEXT NOT NULL,
+        put_right_at INTEGER,
+        PRIMARY KEY (identity, name)
+    ) WITHOUT ROWID
+    """,
+    # All that open_failures needs is in it.
+    "CREATE INDEX failures_by_time ON failures (put_right_at, last_at, count)",
+    # What an older ledger knows of failures is in its outcomes.
+    """
+    INSERT INTO failures (identity, name, count, first_at, last_at, outcome, said)
+    WITH
+        put_right AS (
+            SELECT identity, name, max(id) AS id FROM outcomes
+            WHERE outcome IN ('installed', 'reloaded', 'unchanged') GROUP BY identity, name
+        ),
+        wrong AS (
+            SELECT bad.identity, bad.name, count(*) AS count, min(bad.id) AS first_id, max(bad.id) AS last_id
+            FROM outcomes AS bad LEFT JOIN put_right ON put_right.identity = bad.identity AND put_right.name = bad.name
+            WHERE bad.outcome IN ('rolled_back', 'failed', 'kept', 'removed') AND bad.id > coalesce(put_right.id, 0)
+            GROUP BY bad.identity, bad.name
+        )
+    SELECT wrong.identity, wrong.name, wrong.count, oldest.at, newest.at, newest.outcome, newest.said
+    FROM wrong JOIN outcomes AS oldest ON oldest.id = wrong.first_id JOIN outcomes AS newest ON newest.id = wrong.last_id
+    """,
+)
+
+STEPS: tuple[tuple[str, ...], ...] = (_V1, _V2)
