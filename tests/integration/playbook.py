@@ -59,17 +59,15 @@ class Run:
         return found[-1]
 
 
-def run_playbook(
+def command_for(
     playbook: str,
     *arguments: str,
     limit: str | None = None,
     extra: dict[str, Any] | None = None,
     overlay: Path | None = None,
     inventory: Path = INVENTORY,
-    environment: dict[str, str] | None = None,
-    timeout: int = 600,
-) -> Run:
-    """Run a playbook of the checkout on the lab, with an additional inventory in O(overlay) when given."""
+) -> list[str]:
+    """The command line of a run on the lab, with an additional inventory in O(overlay) when given."""
     command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory)]
     if overlay is not None:
         command += ["-i", str(overlay)]
@@ -77,23 +75,43 @@ def run_playbook(
         command += ["--limit", limit]
     if extra:
         command += ["--extra-vars", json.dumps(extra)]
+    return [*command, *arguments, playbook]
+
+
+def environment_for(environment: dict[str, str] | None = None) -> dict[str, str]:
+    """The environment of a run: the caller's, without its settings of Ansible, and plain output."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+    return {**kept, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", **(environment or {})}
+
+
+def read_run(rc: int, output: str) -> Run:
+    """What a run printed, understood."""
+    recap = {
+        host: {key: int(value) for key, _equals, value in (item.partition("=") for item in figures.split())}
+        for host, figures in _RECAP.findall(output)
+    }
+    return Run(rc, output, recap)
+
+
+def run_playbook(
+    playbook: str,
+    *arguments: str,
+    environment: dict[str, str] | None = None,
+    timeout: int = 600,
+    **options: Any,
+) -> Run:
+    """Run a playbook of the checkout on the lab; O(options) are those of command_for()."""
     done = subprocess.run(
-        [*command, *arguments, playbook],
+        command_for(playbook, *arguments, **options),
         cwd=CHECKOUT,
-        env={**kept, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", **(environment or {})},
+        env=environment_for(environment),
         capture_output=True,
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
         timeout=timeout,
     )
-    output = done.stdout + done.stderr
-    recap = {
-        host: {key: int(value) for key, _equals, value in (item.partition("=") for item in figures.split())}
-        for host, figures in _RECAP.findall(output)
-    }
-    return Run(done.returncode, output, recap)
+    return read_run(done.returncode, done.stdout + done.stderr)
 
 
 def site(*arguments: str, **options: Any) -> Run:
