@@ -16,6 +16,7 @@ from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
     TRUST_VARIABLE,
 )
 from ansible_collections.certfleet.tls.plugins.plugin_utils._report import Row, as_text, row_of
+from ansible_collections.certfleet.tls.plugins.plugin_utils._standing import deferral_of, standing_of, standings_text
 
 
 class ActionModule(ActionBase):
@@ -32,13 +33,16 @@ class ActionModule(ActionBase):
                 "endpoints": {"type": "list", "elements": "dict", "required": True},
                 "seen": {"type": "list", "elements": "dict", "required": True},
                 "client": {"type": "str", "required": True},
+                "seen_by_controller": {"type": "list", "elements": "dict", "default": []},
                 "absent_fails": {"type": "bool", "default": False},
                 "problems": {"type": "list", "elements": "str", "default": []},
                 "remarks": {"type": "list", "elements": "str", "default": []},
             }
         )
         hostvars = (task_vars or {})["hostvars"]
-        seen = {str(item["name"]): item for item in args["seen"]}
+        check_mode = bool(self._task.check_mode)
+        seen = {str(item["name"]): (item, "controller") for item in args["seen_by_controller"]}
+        seen.update({str(item["name"]): (item, args["client"]) for item in args["seen"]})
         rows = []
         for endpoint in args["endpoints"]:
             # A host's own further endpoints are somebody else's: they are proved, but not compared with what was deployed.
@@ -48,25 +52,57 @@ class ActionModule(ActionBase):
                     endpoint,
                     request=variables.get(REQUEST_VARIABLE),
                     deploy=variables.get(DEPLOY_VARIABLE),
-                    seen=seen.get(str(endpoint["name"])),
-                    client=args["client"],
+                    seen=seen.get(str(endpoint["name"]), (None,))[0],
+                    client=str(seen.get(str(endpoint["name"]), ("", args["client"]))[1]),
+                    check_mode=check_mode,
                 )
             )
         absent = _absent_machines(task_vars or {}, {str(endpoint["host"]) for endpoint in args["endpoints"]})
         remarks = [str(remark) for remark in (*args["remarks"], *args["problems"]) if remark]
-        self._display.display(as_text(rows, absent, remarks))
+        standings, deferrals = _standings(task_vars or {}, args["endpoints"], check_mode=check_mode)
+        told = standings_text(standings, {host: str(why["message"]) for host, why in deferrals.items()})
+        self._display.display(as_text(rows, absent, remarks, told))
         complaints = _complaints(
             task_vars or {},
             args["endpoints"],
             rows,
             absent_fails=args["absent_fails"],
-            check_mode=self._task.check_mode,
+            check_mode=check_mode,
         )
+        for host, why in deferrals.items():
+            # A window opens and a backoff ends by themselves; a spent budget waits for somebody.
+            if why["code"] == "budget":
+                complaints.setdefault(host, []).append(f"{host}: deferred: {why['message']}")
         if args["problems"]:
             # Somebody must fail for what is wrong with the run as a whole; the table is for everybody.
             first = str(((task_vars or {}).get("ansible_play_hosts") or ["localhost"])[0])
             complaints.setdefault(first, []).extend(args["problems"])
-        return _result(rows, complaints)
+        return {**_result(rows, complaints), "standings": _by_standing(standings)}
+
+
+def _standings(
+    task_vars: dict[str, Any], endpoints: list[Any], *, check_mode: bool
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """(how each machine with certificates came out of the run, why some of them were deferred)."""
+    standings, deferrals = {}, {}
+    expected = {str(endpoint["host"]) for endpoint in endpoints if endpoint.get("product") != "own"}
+    for host in task_vars.get("ansible_play_hosts_all") or ():
+        variables = task_vars["hostvars"].raw_get(host)
+        request = variables.get(REQUEST_VARIABLE)
+        if request is None and host not in expected:
+            continue
+        standings[str(host)] = standing_of(request, variables.get(DEPLOY_VARIABLE), check_mode=check_mode)
+        why = deferral_of(request)
+        if why and standings[str(host)] == "deferred":
+            deferrals[str(host)] = why
+    return standings, deferrals
+
+
+def _by_standing(standings: dict[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for host, standing in standings.items():
+        found.setdefault(standing.replace(" ", "_"), []).append(host)
+    return found
 
 
 def _absent_machines(task_vars: dict[str, Any], listed: set[str]) -> dict[str, str]:

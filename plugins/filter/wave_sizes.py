@@ -64,7 +64,7 @@ def wave_sizes(hostvars: Any, group: Iterable[str]) -> list[int | str]:
 
 def _size(value: Any) -> int | str:
     text = str(value).strip()
-    number = text[:-1] if text.endswith("%") else text
+    number = text.removesuffix("%")
     if not number.isdigit() or not int(number):
         raise AnsibleFilterError(
             f"tls_waves holds '{text}'. Give how many hosts a wave has, as a number or as a share such as 10%: [1, 9, 10%]."

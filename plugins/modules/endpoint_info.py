@@ -16,13 +16,15 @@ description:
 extends_documentation_fragment:
   - certfleet.tls.attributes
   - certfleet.tls.attributes.info_module
+  - certfleet.tls.attributes.action
 options:
   endpoints:
     description:
       - The endpoints. Other fields than these are returned as they are.
+      - By default those of the certificates that the hosts of the batch have just brought into service, as the role
+        P(certfleet.tls.tls_certificate#role) registered them, named by the certificates' ids.
     type: list
     elements: dict
-    required: true
     suboptions:
       name:
         description: A name for it in the answer. By default address and port.
@@ -62,6 +64,12 @@ options:
     description: How many endpoints are looked at at a time.
     type: int
     default: 16
+  client_may_be_away:
+    description:
+      - Whether it is an answer and no failure when the machine of the task cannot be reached or cannot look.
+      - RV(reachable) is false then, and there are no RV(endpoints).
+    type: bool
+    default: false
 requirements:
   - The C(openssl) command, 1.1.1 or newer.
 author:
@@ -84,6 +92,14 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+reachable:
+  description: Whether the machine of the task looked.
+  returned: always
+  type: bool
+said:
+  description: Why it could not.
+  returned: when not reachable
+  type: str
 endpoints:
   description: One entry for each endpoint, in the same order.
   returned: success
@@ -216,13 +232,14 @@ def anchors_of(options: Mapping[str, Any]) -> str | None:
 def argument_spec() -> dict[str, Any]:
     """The module's options."""
     return {
-        "endpoints": {"type": "list", "elements": "dict", "required": True},
+        "endpoints": {"type": "list", "elements": "dict"},
         "anchors": {"type": "str"},
         "use_system_trust": {"type": "bool", "default": False},
         "chain": {"type": "bool", "default": False},
         "http_ports": {"type": "list", "elements": "int", "default": []},
         "timeout": {"type": "float", "default": 5},
         "parallel": {"type": "int", "default": 16},
+        "client_may_be_away": {"type": "bool", "default": False},
     }
 
 
@@ -232,7 +249,8 @@ def main() -> None:
         argument_spec=argument_spec(), mutually_exclusive=[("anchors", "use_system_trust")], supports_check_mode=True
     )
     options = module.params
-    nameless = [endpoint for endpoint in options["endpoints"] if not endpoint.get("address")]
+    endpoints = options["endpoints"] or []
+    nameless = [endpoint for endpoint in endpoints if not endpoint.get("address")]
     if nameless:
         module.fail_json(msg=f"{len(nameless)} of the endpoints have no address. Give each one.")
     try:
@@ -240,10 +258,8 @@ def main() -> None:
     except (ProbeError, HostError, OSError) as exc:
         module.fail_json(msg=str(exc))
     with ThreadPoolExecutor(max_workers=max(1, min(64, options["parallel"]))) as pool:
-        endpoints = list(
-            pool.map(lambda endpoint: look_at(endpoint, anchors=anchors, options=options), options["endpoints"])
-        )
-    module.exit_json(changed=False, endpoints=endpoints)
+        found = list(pool.map(lambda endpoint: look_at(endpoint, anchors=anchors, options=options), endpoints))
+    module.exit_json(changed=False, reachable=True, endpoints=found)
 
 
 if __name__ == "__main__":

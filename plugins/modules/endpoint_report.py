@@ -28,6 +28,11 @@ options:
     description: Inventory name of that client, for the table.
     type: str
     required: true
+  seen_by_controller:
+    description: What the controller saw of those endpoints that O(seen) does not tell of.
+    type: list
+    elements: dict
+    default: []
   absent_fails:
     description: Whether a host or device that could not be reached is complained about.
     type: bool
@@ -86,6 +91,13 @@ unproved:
   returned: always
   type: list
   elements: str
+standings:
+  description:
+    - How the machines with certificates came out of the run, as lists of their names. V(new), V(old) (as before), V(rolled_back), V(kept),
+      V(removed), V(failed), V(refused), V(absent), V(deferred), V(not_tried), or in check mode V(due).
+  returned: always
+  type: dict
+  sample: {new: [robot-1], old: [robot-2, robot-3]}
 complaints:
   description:
     - By host, what an operator must hear of (a refused request, a bad outcome, an endpoint that no client accepts).

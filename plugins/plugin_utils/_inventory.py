@@ -72,7 +72,7 @@ def unlisted_ca(
     """
     if ca_host in set(groups.get("all") or ()):
         return {}
-    given = next((value for host in hosts if (value := variables.get(host, "tls_ca_connection")) is not None), {})
+    given: Any = next((value for host in hosts if (value := variables.get(host, "tls_ca_connection")) is not None), {})
     if not isinstance(given, Mapping) or any(not str(name).startswith("ansible_") for name in given):
         raise InventoryError(
             f"tls_ca_connection must hold variables of a connection, such as {{ansible_host: …, ansible_user: …}}: how the CA host"

@@ -30,6 +30,7 @@ def row_of(
     deploy: Mapping[str, Any] | None,
     seen: Mapping[str, Any] | None,
     client: str,
+    check_mode: bool = False,
 ) -> Row:
     """Put together what request, deploy and the client's look say of one endpoint."""
     name = f"{endpoint['name']} {_address(endpoint)}"
@@ -38,11 +39,18 @@ def row_of(
     proved, proof = _proof(seen, expected=_expected(entry, done), client=client)
     absent = bool(request and request.get("absent")) or bool(done and done["outcome"] == "absent")
     state = "proved" if proved else "absent" if absent else "unproved"
-    return Row(name, _before(request, entry), _after(request, entry, done), proof, state)
+    after = _after(request, entry, done, check_mode=check_mode)
+    return Row(name, _before(request, entry), after, proof, state)
 
 
-def as_text(rows: Sequence[Row], absent_machines: Mapping[str, str] | None = None, remarks: Sequence[str] = ()) -> str:
-    """The table, machines that could not be reached and have no line in it, remarks, and the line C(proved: n/N endpoints)."""
+def as_text(
+    rows: Sequence[Row],
+    absent_machines: Mapping[str, str] | None = None,
+    remarks: Sequence[str] = (),
+    standings: Sequence[str] = (),
+) -> str:
+    """The table, how all machines stand, those that could not be reached and have no line in it, remarks, and the line
+    C(proved: n/N endpoints)."""
     cells = [HEADINGS, *((row.endpoint, row.before, row.after, row.proof) for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(HEADINGS))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() for row in cells]
@@ -53,7 +61,8 @@ def as_text(rows: Sequence[Row], absent_machines: Mapping[str, str] | None = Non
         summary += f" (absent: {absent})"
     others = [f"absent: {host}: {_short(said)}" for host, said in (absent_machines or {}).items()]
     others += [f"note: {remark}" for remark in remarks]
-    return "\n".join(["", *lines, *([""] if others else []), *others, "", summary])
+    blocks = [lines, list(standings), others]
+    return "\n".join([text for block in blocks if block for text in ("", *block)] + ["", summary])
 
 
 def _address(endpoint: Mapping[str, Any]) -> str:
@@ -102,7 +111,13 @@ def _certificate(described: Mapping[str, Any] | None) -> str:
     return f"{issuer}, until {str(described['not_after'])[:10]}"
 
 
-def _after(request: Mapping[str, Any] | None, entry: Mapping[str, Any] | None, done: Mapping[str, Any] | None) -> str:
+def _after(
+    request: Mapping[str, Any] | None,
+    entry: Mapping[str, Any] | None,
+    done: Mapping[str, Any] | None,
+    *,
+    check_mode: bool,
+) -> str:
     if request is None:
         return "not tried"
     if request.get("absent"):
@@ -116,8 +131,13 @@ def _after(request: Mapping[str, Any] | None, entry: Mapping[str, Any] | None, d
     codes = ", ".join(dict.fromkeys(str(reason["code"]) for reason in entry.get("reasons") or ()))
     if done is None and entry["verdict"] == "refuse":
         return f"refused ({codes})"
+    if done is None and entry["verdict"] == "none":
+        return "unchanged"
+    if done is None and entry.get("deferred"):
+        until = f" until {entry['deferred']['until']}" if entry["deferred"].get("until") else ""
+        return f"deferred ({entry['deferred']['code']}{until}): {entry['verdict']} ({codes})"
     if done is None:
-        return "unchanged" if entry["verdict"] == "none" else f"due: {entry['verdict']} ({codes})"
+        return f"{'due' if check_mode else 'not tried'}: {entry['verdict']} ({codes})"
     until = str((done.get("after") or {}).get("not_after") or "")[:10]
     return f"{done['outcome']} ({codes})" + (f", until {until}" if until else "")
 

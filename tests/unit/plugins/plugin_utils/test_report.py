@@ -24,8 +24,8 @@ DONE = {"certificates": [{"id": "robot-1/https", "outcome": "installed", "after"
 SEEN = {"name": "robot-1", "trusted": True, "fingerprint": "new"}
 
 
-def row(request: Any, deploy: Any, seen: Any) -> Row:
-    return row_of(ENDPOINT, request=request, deploy=deploy, seen=seen, client="pc")
+def row(request: Any, deploy: Any, seen: Any, *, check_mode: bool = False) -> Row:
+    return row_of(ENDPOINT, request=request, deploy=deploy, seen=seen, client="pc", check_mode=check_mode)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,17 @@ def test_the_last_line_counts_all_endpoints() -> None:
 
 
 def test_check_mode_says_what_is_due() -> None:
-    assert row(DUE, None, None).after == "due: issue (missing)"
+    assert row(DUE, None, None, check_mode=True).after == "due: issue (missing)"
+
+
+def test_what_the_run_did_not_come_to_is_said() -> None:
+    assert row(DUE, None, None).after == "not tried: issue (missing)"
+
+
+def test_a_deferral_says_why_and_until_when() -> None:
+    entry = {**DUE["certificates"][0], "deferred": {"code": "backoff", "message": "m", "until": "2027-01-01T00:00:00Z"}}
+    made = row({"certificates": [entry]}, None, None)
+    assert made.after == "deferred (backoff until 2027-01-01T00:00:00Z): issue (missing)"
 
 
 def test_ipv6_is_written_so_that_the_port_can_be_seen() -> None:
