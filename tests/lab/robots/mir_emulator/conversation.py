@@ -9,12 +9,12 @@ import asyncio
 import socket
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import appliance_api, mir_api
 from .configuration import Configuration
 from .device import Device
-from .http_messages import MOST_HEAD, BadRequestError, Request, Response, read_request
+from .http_messages import MOST_HEAD, BadRequestError, Request, Response, read_head
 from .request_log import RequestLog
 
 HANDSHAKE_TIME = 10.0
@@ -59,6 +59,10 @@ class Conversation:
             await self._requests(line, reader, writer)
         except (OSError, asyncio.TimeoutError):
             writer.transport.abort()
+        except asyncio.CancelledError:
+            # The device goes away: what is said just now is not said to its end.
+            writer.transport.abort()
+            raise
         finally:
             writer.close()
 
@@ -82,27 +86,38 @@ class Conversation:
     async def _requests(self, line: Line, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             try:
-                request = await asyncio.wait_for(read_request(reader), IDLE_TIME)
+                request = await asyncio.wait_for(self._next(line, reader), IDLE_TIME)
             except BadRequestError as exc:
                 writer.write(Response(400, str(exc).encode(), "text/plain").encode(keep_alive=False))
                 self._log.write("garbage", line.device.name, client=line.client, port=line.port, said=str(exc))
                 return
             if request is None:
                 return
+            if len(request.body) < int(request.headers.get("content-length", "0")):
+                self._note(line, request, Response(0))
+                _reset(writer)
+                return
             response = await self._answer(line, request)
             self._note(line, request, response)
             message = response.encode(keep_alive=request.keep_alive)
-            if response.cut:
+            if response.cut or response.withheld:
                 # All but the last byte of the body: clients take a head that was cut for a whole answer.
-                writer.write(message[:-1])
-                line_socket = writer.get_extra_info("socket")
-                line_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                writer.transport.abort()
+                writer.write(b"" if response.withheld else message[:-1])
+                _reset(writer)
                 return
             writer.write(message)
             await writer.drain()
             if not request.keep_alive:
                 return
+
+    async def _next(self, line: Line, reader: asyncio.StreamReader) -> Request | None:
+        """The next request; with half of its body when that is where the device cuts connections."""
+        head = await read_head(reader)
+        if head is None:
+            return None
+        if head.length and line.device.switches.reset == "body":
+            head = replace(head, length=head.length // 2)
+        return await head.with_body(reader)
 
     async def _answer(self, line: Line, request: Request) -> Response:
         if line.device.settings.profile == "appliance":
@@ -110,7 +125,9 @@ class Conversation:
         role = self._roles.get(line.port, 0)
         if role >= len(_HTTP_BASES):
             return Response(400, b'Can "Upgrade" only to "WebSocket".', "text/plain")
-        return await mir_api.answer(line.device, request, base=_HTTP_BASES[role], neighbours=self._devices)
+        return await mir_api.answer(
+            line.device, request, base=_HTTP_BASES[role], neighbours=self._devices, https_port=self._https
+        )
 
     def _note(self, line: Line, request: Request, response: Response) -> None:
         self._log.write(
@@ -125,3 +142,9 @@ class Conversation:
             body=len(request.body),
             status=response.status,
         )
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """End the connection by a reset instead of a goodbye."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()

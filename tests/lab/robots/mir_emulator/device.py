@@ -8,12 +8,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ssl
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .configuration import Configuration, DeviceSettings
 from .pairs import PairError, PairFiles, check_pair, make_self_signed, server_context
+
+# A device that reboots after an upload has answered it by then.
+TIME_TO_ANSWER = 0.2
 
 
 class UploadError(ValueError):
@@ -80,6 +85,10 @@ class Device:
         self._uploaded = workshop.uploaded(settings)
         self._installed = self._uploaded.exist()
         self._later: list[asyncio.TimerHandle] = []
+        self._disliked: tuple[str, float] | None = None
+        self.away = False
+        # Called when the device has gone away, or come back.
+        self.on_change: Callable[[Device], None] | None = None
 
     @property
     def name(self) -> str:
@@ -90,6 +99,19 @@ class Device:
     def has_upload(self) -> bool:
         """Whether another pair than the built-in one is installed."""
         return self._installed
+
+    @property
+    def reachable(self) -> bool:
+        """Whether it is switched on, and not rebooting."""
+        return self.switches.power == "on" and not self.away
+
+    def view_of_fleet(self) -> str:
+        """How Fleet sees it: seen (as it really answers), unavailable, error, gone."""
+        if self._disliked is not None:
+            view, until = self._disliked
+            if time.monotonic() < until:
+                return view
+        return self.switches.fleet_view
 
     def context(self) -> ssl.SSLContext:
         """What it serves just now."""
@@ -112,7 +134,7 @@ class Device:
             except PairError as exc:
                 raise UploadError(400, f"The certificate is not valid: {exc}") from exc
         if self.switches.upload not in {"ignore", "error"}:
-            self._soon(lambda: self._install(certificate, key))
+            self._take(certificate, key)
         if self.switches.upload.startswith("error"):
             raise UploadError(500, "Internal error")
         if self.switches.conflict == "applied":
@@ -129,6 +151,7 @@ class Device:
         """The built-in pair at once."""
         self._uploaded.forget()
         self._installed = False
+        self._disliked = None
         self._workshop.changed(self._uploaded)
 
     def factory(self) -> None:
@@ -137,6 +160,7 @@ class Device:
             handle.cancel()
         self._later.clear()
         self.forget()
+        self.away = False
         self.switches = self.settings.switches
 
     def set(self, settings: dict[str, Any]) -> None:
@@ -148,6 +172,8 @@ class Device:
         before = self.settings.switches
         known = {name: getattr(before, name) for name in names} if names else before.as_dict()
         self.switches = replace(self.switches, **known)
+        if self.switches.fleet_view_after == "seen":
+            self._disliked = None
 
     def status(self) -> dict[str, Any]:
         """For control.py."""
@@ -155,6 +181,7 @@ class Device:
             "profile": self.settings.profile,
             "addresses": list(self.settings.addresses),
             "uploaded": self._installed,
+            "away": self.away,
             "fingerprint": self.fingerprint(),
             "switches": self.switches.as_dict(),
         }
@@ -164,15 +191,39 @@ class Device:
             return self._workshop.impostor()
         return self._uploaded if self._installed else self._built_in
 
+    def _take(self, certificate: str, key: str) -> None:
+        if not self.switches.reboot:
+            self._soon(lambda: self._install(certificate, key))
+            return
+        down = self.switches.answer_delay + TIME_TO_ANSWER
+        self._after(down, lambda: self._set_away(True))
+        self._after(down + self.switches.reboot, lambda: self._boot(certificate, key))
+
+    def _boot(self, certificate: str, key: str) -> None:
+        self._soon(lambda: self._install(certificate, key))
+        self._set_away(False)
+
+    def _set_away(self, away: bool) -> None:
+        self.away = away
+        if self.on_change is not None:
+            self.on_change(self)
+
     def _install(self, certificate: str, key: str) -> None:
         self._uploaded.store(certificate, key)
         self._installed = True
         self._workshop.changed(self._uploaded)
+        self._disliked = None
+        if self.switches.fleet_view_after != "seen":
+            seconds = self.switches.fleet_view_time or float("inf")
+            self._disliked = (self.switches.fleet_view_after, time.monotonic() + seconds)
         if self.switches.revert:
-            self._later.append(asyncio.get_running_loop().call_later(self.switches.revert, self.forget))
+            self._after(self.switches.revert, self.forget)
 
-    def _soon(self, act: Any) -> None:
+    def _soon(self, act: Callable[[], None]) -> None:
         if self.switches.delay:
-            self._later.append(asyncio.get_running_loop().call_later(self.switches.delay, act))
+            self._after(self.switches.delay, act)
         else:
             act()
+
+    def _after(self, seconds: float, act: Callable[[], None]) -> None:
+        self._later.append(asyncio.get_running_loop().call_later(seconds, act))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -37,13 +37,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """An answer. C(cut): the connection is reset before the last byte of the body."""
+    """An answer. C(cut): the connection is reset before its last byte; C(withheld): before its first one."""
 
     status: int
     body: bytes = b""
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
     cut: bool = False
+    withheld: bool = False
 
     @classmethod
     def of(cls, status: int, value: Any) -> Response:
@@ -65,6 +66,27 @@ class Response:
 
 async def read_request(reader: asyncio.StreamReader) -> Request | None:
     """The next request, or None when the client is done. Raises BadRequestError."""
+    head = await read_head(reader)
+    return None if head is None else await head.with_body(reader)
+
+
+@dataclass(frozen=True)
+class Head:
+    """A request whose body, of so many bytes, is still to be read."""
+
+    request: Request
+    length: int
+
+    async def with_body(self, reader: asyncio.StreamReader) -> Request:
+        """The whole request. Raises BadRequestError."""
+        try:
+            return replace(self.request, body=await reader.readexactly(self.length))
+        except asyncio.IncompleteReadError as exc:
+            raise BadRequestError("the body is incomplete") from exc
+
+
+async def read_head(reader: asyncio.StreamReader) -> Head | None:
+    """What comes before the body, or None when the client is done. Raises BadRequestError."""
     try:
         first = await reader.readexactly(1)
         if first == _TLS_HANDSHAKE:
@@ -88,8 +110,4 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
         raise BadRequestError("a bad Content-Length") from exc
     if not 0 <= length <= MOST_BODY or "transfer-encoding" in headers:
         raise BadRequestError("the body is too long, or in pieces")
-    try:
-        body = await reader.readexactly(length)
-    except asyncio.IncompleteReadError as exc:
-        raise BadRequestError("the body is incomplete") from exc
-    return Request(words[0], words[1], headers, body)
+    return Head(Request(words[0], words[1], headers, b""), length)

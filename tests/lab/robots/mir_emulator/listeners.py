@@ -34,7 +34,7 @@ class Listeners:
             _plain(address): device for device in self._devices for address in device.settings.addresses
         }
         self._open: dict[tuple[str, int], tuple[socket.socket, asyncio.Task[None]]] = {}
-        self._talks: set[asyncio.Task[None]] = set()
+        self._talks: dict[asyncio.Task[None], Line] = {}
 
     def start(self) -> None:
         """Open all ports. Raises OSError."""
@@ -44,10 +44,14 @@ class Listeners:
                 for version in sorted(families):
                     self._listen(_ANY[version], port)
         for device in self._devices:
+            device.on_change = self.adapt
             self.adapt(device)
 
     def adapt(self, device: Device) -> None:
-        """Open and close the ports of one device after its switches were changed."""
+        """Open and close the ports of one device after its switches were changed, or while it reboots."""
+        for talk, line in list(self._talks.items()):
+            if line.device is device and not self._wanted(device, line.port):
+                talk.cancel()
         if self._wildcard:
             return
         for address in device.settings.addresses:
@@ -67,7 +71,7 @@ class Listeners:
 
     def _wanted(self, device: Device, port: int) -> bool:
         switches = device.switches
-        if switches.power == "off":
+        if not device.reachable:
             return False
         return switches.https != "off" if port == self._https else switches.http == "on"
 
@@ -110,8 +114,8 @@ class Listeners:
                 continue
             line = Line(device, connection, port, str(client[0]))
             talk = loop.create_task(self._conversation.hold(line))
-            self._talks.add(talk)
-            talk.add_done_callback(self._talks.discard)
+            self._talks[talk] = line
+            talk.add_done_callback(self._talks.pop)
 
 
 def _plain(address: str) -> str:

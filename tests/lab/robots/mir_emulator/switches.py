@@ -18,9 +18,13 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "upload": ("apply", "ignore", "error", "error_applied"),
     "conflict": ("never", "same", "always", "applied"),
     "mismatch": ("reject", "accept"),
-    "reset": ("never", "before", "after"),
+    "reset": ("never", "before", "after", "body", "body_applied"),
     "error_body": ("documented", "nested", "empty", "text"),
     "impostor": ("off", "on"),
+    "status": ("documented", "error", "no_state"),
+    "fleet_view": ("seen", "unavailable", "error", "gone"),
+    "fleet_view_after": ("seen", "unavailable", "error", "gone"),
+    "robots_list": ("shallow", "full", "error", "garbage"),
     "status_as": ("object", "string"),
 }
 
@@ -44,12 +48,21 @@ class Switches:
     conflict: str = "never"
     # a key that does not belong to the certificate: 400, or taken (nothing usable is served then)
     mismatch: str = "reject"
-    # cut the connection in the middle of the answer to an upload, before or after it took effect
+    # cut the connection in the middle of the answer to an upload, before or after it took effect; body: in the middle of
+    # reading any body, nothing takes effect; body_applied: the upload takes effect, and no byte of an answer is sent
     reset: str = "never"
     error_body: str = "documented"
     # on: somebody else's self-signed key is served
     impostor: str = "off"
-    # how the Fleet gives the status of a robot
+    # GET /status: as it should be, 500, or without the state
+    status: str = "documented"
+    # how the Fleet sees this robot (seen: as it really answers over HTTPS), always, and from its next upload on: for
+    # fleet_view_time seconds (0: for good), at most until its certificate is removed
+    fleet_view: str = "seen"
+    fleet_view_after: str = "seen"
+    fleet_view_time: float = 0.0
+    # of the Fleet: its list of robots (shallow: ids and addresses of records only), and how it gives a robot's status
+    robots_list: str = "shallow"
     status_as: str = "object"
     upload_status: int = 201
     remove_status: int = 204
@@ -61,6 +74,8 @@ class Switches:
     delay: float = 0.0
     answer_delay: float = 0.0
     revert: float = 0.0
+    # seconds that the device is away after an upload (0: it does not reboot); it comes back with the new certificate
+    reboot: float = 0.0
     state_id: int = 3
     software: str = "2.13.5.3"
 

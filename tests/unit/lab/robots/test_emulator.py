@@ -6,10 +6,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import http.client
-import json
-import ssl
 import time
 from pathlib import Path
 from typing import Any
@@ -17,12 +13,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.certfleet.tls.plugins.module_utils._probe.plain_http import plain_http
-from ansible_collections.certfleet.tls.plugins.module_utils._probe.tls import fingerprint_of, look, seeing_all
-from ansible_collections.certfleet.tls.tests.unit.emulated_devices import PASSWORD, USERNAME, Emulator
+from ansible_collections.certfleet.tls.plugins.module_utils._probe.tls import look
+from ansible_collections.certfleet.tls.tests.unit.emulated_devices import PASSWORD, Emulator
+from ansible_collections.certfleet.tls.tests.unit.lab.robots.device_client import HEADERS, LOGIN, ask, served, upload
 from ansible_collections.certfleet.tls.tests.unit.tls_peers import Pair, TestAuthority
-
-LOGIN = base64.b64encode(f"{USERNAME}:{hashlib.sha256(PASSWORD.encode()).hexdigest()}".encode()).decode()
-HEADERS = {"Authorization": f"Basic {LOGIN}", "Accept-Language": "en_US", "Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
@@ -42,42 +36,6 @@ def emulator(running: Emulator) -> Any:
     running.forget_log()
     yield running
     running.control("all", "factory")
-
-
-def ask(
-    emulator: Emulator,
-    device: str,
-    method: str,
-    path: str,
-    *,
-    body: Any = None,
-    headers: dict[str, str] | None = None,
-    http_port: int | None = None,
-) -> tuple[int, Any]:
-    address = emulator.address(device)
-    connection: http.client.HTTPConnection
-    if http_port:
-        connection = http.client.HTTPConnection(address, http_port, timeout=5)
-    else:
-        connection = http.client.HTTPSConnection(address, emulator.https_port, timeout=5, context=seeing_all())
-    with_body = None if body is None else json.dumps(body)
-    connection.request(method, path, body=with_body, headers=HEADERS if headers is None else headers)
-    answer = connection.getresponse()
-    text = answer.read()
-    connection.close()
-    return answer.status, json.loads(text) if text.startswith((b"{", b"[")) else text.decode()
-
-
-def upload(emulator: Emulator, pair: Pair, device: str = "robot-1") -> tuple[int, Any]:
-    encoded = [base64.b64encode(text.encode()).decode() for text in (pair.certificate + pair.chain, pair.key)]
-    body = {"cert_pem_file": encoded[0], "cert_key_file": encoded[1]}
-    return ask(emulator, device, "POST", "/api/v2.0.0/ssl/cert", body=body)
-
-
-def served(emulator: Emulator, device: str = "robot-1") -> str:
-    seen = look(emulator.address(device), emulator.https_port, anchors=None)
-    assert seen.leaf is not None, seen.said
-    return fingerprint_of(seen.leaf)
 
 
 def test_upload_serves_at_once_for_this_robot_only_and_removal_goes_back(
@@ -126,17 +84,16 @@ def test_plain_http_is_open(emulator: Emulator, place: int, path: str, status: i
     assert ask(emulator, "robot-1", "GET", path, http_port=emulator.http_ports[place])[0] == status
 
 
-def test_robot_and_fleet_status(emulator: Emulator) -> None:
-    assert ask(emulator, "robot-1", "GET", "/api/v2.0.0/status")[1]["state_text"] == "Ready"
+def test_status_of_a_robot_and_of_a_fleet(emulator: Emulator) -> None:
+    status = ask(emulator, "robot-1", "GET", "/api/v2.0.0/status")[1]
+    assert (status["state_id"], status["state_text"]) == (3, "Ready")
     assert isinstance(ask(emulator, "fleet", "GET", "/api/v2.0.0/status")[1], list)
-    robots = ask(emulator, "fleet", "GET", "/api/v2.0.0/robots")[1]
-    assert [robot["id"] for robot in robots] == [1, 2]
-    detail = ask(emulator, "fleet", "GET", "/api/v2.0.0/robots/2")[1]
-    assert (detail["ip"], detail["active"]) == (emulator.address("robot-2"), True)
-    assert detail["status"]["robot_name"] == "robot-2"
-    emulator.control("fleet", "set", "status_as=string")
-    assert isinstance(ask(emulator, "fleet", "GET", "/api/v2.0.0/robots/2")[1]["status"], str)
-    assert ask(emulator, "fleet", "GET", "/api/v2.0.0/robots/3")[0] == 404
+    emulator.control("robot-1", "set", "state_id=5")
+    assert ask(emulator, "robot-1", "GET", "/api/v2.0.0/status")[1]["state_text"] == "Executing"
+    emulator.control("robot-1", "set", "status=no_state")
+    assert "state_id" not in ask(emulator, "robot-1", "GET", "/api/v2.0.0/status")[1]
+    emulator.control("robot-1", "set", "status=error")
+    assert ask(emulator, "robot-1", "GET", "/api/v2.0.0/status")[0] == 500
 
 
 @pytest.mark.parametrize(
@@ -158,15 +115,6 @@ def test_what_an_upload_may_do(
     emulator.control("robot-1", "set", *switches)
     pair = ours.pair("IP:127.0.0.1")
     assert upload(emulator, pair)[0] == status
-    assert (served(emulator) == pair.leaf.fingerprint) == applied
-
-
-@pytest.mark.parametrize(("when", "applied"), [("before", False), ("after", True)])
-def test_a_cut_in_the_middle_of_the_answer(emulator: Emulator, ours: TestAuthority, when: str, applied: bool) -> None:
-    emulator.control("robot-1", "set", f"reset={when}")
-    pair = ours.pair("IP:127.0.0.1")
-    with pytest.raises((ConnectionError, http.client.HTTPException, ssl.SSLError)):
-        upload(emulator, pair)
     assert (served(emulator) == pair.leaf.fingerprint) == applied
 
 
