@@ -46,7 +46,7 @@ lab-info: venv ## prints what is in the lab, as one JSON object
 	@$(PYTHON) tests/lab/lab.py info
 
 .PHONY: test
-test: venv ## all that CI runs: lint, unit, package, sanity, the lab, integration
+test: venv ## all that CI runs: lint, unit, package, sanity, the lab, integration, faults
 	@$(PYTHON) tests/run/suite.py
 
 .PHONY: test-full
@@ -72,6 +72,10 @@ unit: venv ## unit tests
 .PHONY: integration
 integration: lab-up ## tests on the lab [ONLY=<target>] [FULL=1: the slow ones too]
 	@$(PYTEST) $(if $(ONLY),tests/integration/test_$(ONLY).py,tests/integration) $(if $(FULL),,-m 'not slow')
+
+.PHONY: faults
+faults: lab-up ## every fault on the lab, and a table of them [ONLY=<name>] [QUICK=1: without the slow ones]
+	@$(PYTHON) tests/run/faults.py $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick)
 
 .PHONY: package
 package: venv ## builds the collection, installs it elsewhere, finds its playbook

@@ -39,6 +39,8 @@ class Result:
 
 LAB = Part("lab-up", 240)
 QUICK = (Part("lint", 120), Part("unit", 180), Part("package", 60), Part("sanity", 600))
+ON_THE_LAB = (Part("integration", 1200), Part("faults", 900, ("QUICK=1",)))
+ON_THE_LAB_FULL = (Part("integration", 7200, ("FULL=1",)), Part("faults", 1800))
 
 
 class Running:
@@ -84,12 +86,13 @@ def run(*, full: bool) -> list[Result]:
     finally:
         # Also when interrupted: a lab that is left half-started costs the next run more than the wait.
         results.append(lab.result())
-    integration = Part("integration", 7200, ("FULL=1",)) if full else Part("integration", 1200)
-    if results[-1].code == 0:
-        results.append(Running(integration).result())
-    else:
-        print("=== integration: not run, there is no lab", flush=True)
-        results.append(Result(integration, results[-1].code, 0.0))
+    is_up = results[-1].code == 0
+    for part in ON_THE_LAB_FULL if full else ON_THE_LAB:
+        if is_up:
+            results.append(Running(part).result())
+        else:
+            print(f"=== {part.target}: not run, there is no lab", flush=True)
+            results.append(Result(part, 1, 0.0))
     return results
 
 

@@ -1,0 +1,59 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hosts on which a pair cannot be written as it should."""
+
+from __future__ import annotations
+
+import pytest
+
+from ..integration.machines import on
+from .case import Case
+from .mischief import leave_room, read_only, small_disk
+from .targets import Service
+
+
+@pytest.mark.parametrize("files", [1, 3, 5])
+def test_disk_full(case: Case, web: Service, files: int) -> None:
+    """no space left after {files} new files"""
+    with small_disk():
+        case.begin(web)
+        leave_room(files)
+        run = case.run()
+        case.told(run, "No space left on device")
+        case.ends(web, "old")
+        leave_room(None)
+        case.converges()
+
+
+def test_read_only(case: Case, web: Service) -> None:
+    """a target that is mounted read-only"""
+    case.begin(web)
+    with read_only():
+        run = case.run()
+    case.told(run, "Read-only file system")
+    case.ends(web, "old")
+    case.converges()
+
+
+def test_wrong_owner(case: Case, web: Service) -> None:
+    """a folder of pairs that belongs to another user"""
+    case.begin(web)
+    on("web", "chown", "www-data", str(web.store))
+    try:
+        run = case.run()
+        case.told(run, "who could exchange keys in it")
+        case.ends(web, "old")
+    finally:
+        on("web", "chown", "root", str(web.store))
+    case.converges()
+
+
+def test_unknown_owner(case: Case, web: Service) -> None:
+    """files that shall belong to a user whom the host does not know"""
+    case.begin(web.set(where={"owner": "nobody-by-this-name"}))
+    run = case.run()
+    case.told(run, "is not known on this host")
+    case.ends(web, "old")
+    case.use(web)
+    case.converges()

@@ -1,0 +1,95 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Services that do not take a new pair as they should: nginx under systemd, on a host of its own."""
+
+from __future__ import annotations
+
+from ..integration.machines import on
+from .case import Case
+from .mischief import NGINX, firewall, new_pair_makes
+from .targets import Service
+
+
+def test_service_refuses_the_pair(case: Case, web: Service) -> None:
+    """a service that does not start with the new pair"""
+    wish = case.begin(web)
+    with new_pair_makes("exit 1", wish=wish, when="Pre"):
+        run = case.run()
+    case.told(run, "rolled_back", "the service did not take it")
+    case.ends(web, "old")
+    case.converges()
+
+
+def test_service_dies_later(case: Case, web: Service) -> None:
+    """a service that starts, answers, and dies 3 s later"""
+    later = f"systemd-run --quiet --on-active=3 --timer-property=AccuracySec=100ms systemctl kill -s KILL {NGINX}"
+    wish = case.begin(web.set(prove={"hold": 6, "timeout": 10}))
+    with new_pair_makes(later, wish=wish, when="Post"):
+        run = case.run()
+    case.told(run, "rolled_back", "the proof failed")
+    case.ends(web, "old")
+    case.converges()
+
+
+def test_service_hangs_at_its_start(case: Case, web: Service) -> None:
+    """a service whose start never ends"""
+    wish = case.begin(web.set(reload={"timeout": 4}))
+    with new_pair_makes("sleep 600", wish=wish, when="Pre", settings="TimeoutStartSec=infinity"):
+        run = case.run()
+        case.told(run, "rolled_back", "the service did not take it")
+        case.ends(web, "old")
+    case.converges()
+
+
+def test_service_accepts_and_never_answers(case: Case, web: Service) -> None:
+    """a service that accepts connections and never answers"""
+    wish = case.begin(web)
+    with new_pair_makes(f"systemctl kill -s STOP {NGINX}", wish=wish, when="Post"):
+        run = case.run()
+    case.told(run, "rolled_back", "the proof failed")
+    case.ends(web, "old")
+    case.converges()
+
+
+def test_service_keeps_old_certificate(case: Case, web: Service) -> None:
+    """a daemon that goes on serving its old certificate"""
+    case.begin(web.set(reload={"method": "none", "name": None, "action": None}))
+    run = case.run()
+    case.told(run, "rolled_back", "another certificate than the expected one")
+    case.ends(web, "old")
+    case.use(web)
+    case.converges()
+
+
+def test_service_was_stopped_before(case: Case, web: Service) -> None:
+    """a service that somebody had stopped before"""
+    on("web", "systemctl", "stop", NGINX)
+    try:
+        case.begin(web)
+        run = case.run()
+        case.told(run, "is stopped, and is not started behind your back")
+        case.ends(web, "nothing")
+    finally:
+        on("web", "systemctl", "start", NGINX)
+    case.converges()
+
+
+def test_service_had_died_before(case: Case, web: Service) -> None:
+    """a service that had died before"""
+    on("web", "systemctl", "kill", "-s", "KILL", NGINX)
+    case.begin(web)
+    run = case.run("-v")
+    case.told(run, f"the unit '{NGINX}' was failed before")
+    case.ends(web, "new")
+    case.converges()
+
+
+def test_endpoint_answered_by_another_host(case: Case, web: Service) -> None:
+    """a proof endpoint at which another host answers"""
+    case.begin(web)
+    with firewall("web", "nat ip daddr 198.19.0.50 tcp dport 443 dnat ip to 198.19.0.20:443"):
+        run = case.run()
+    case.told(run, "another certificate than the expected one")
+    case.ends(web, "old")
+    case.converges()
