@@ -111,22 +111,44 @@ options:
         suboptions:
           method:
             description:
-              - V(docker) restarts a container, V(systemd) restarts or reloads a unit, V(command) runs a command, V(none) does
-                nothing.
+              - V(docker) restarts a container or the containers of a compose service, V(systemd) restarts or reloads a unit,
+                V(command) runs a command, such as an init script, V(signal) sends a signal to the process of a pid file,
+                V(none) does nothing.
             type: str
-            choices: [docker, systemd, command, none]
+            choices: [docker, systemd, command, signal, none]
             default: none
           name:
             description: The container or unit.
+            type: str
+          project:
+            description: The compose project, instead of a container's name. No compose command is needed on the host.
+            type: str
+          service:
+            description: The service in that project; all its replicas that run are restarted.
             type: str
           action:
             description: What is done to a unit, by default V(restart). A container can only be restarted.
             type: str
             choices: [restart, reload]
           command:
-            description: The command and its arguments. No shell is involved.
+            description: The command and its arguments, such as V([/etc/init.d/nginx, reload]). No shell is involved.
             type: list
             elements: str
+          pid_file:
+            description:
+              - The file in which the daemon writes its process number. It must be a plain file of root's, or of the user of the
+                process, since whoever may write it chooses who is signalled.
+            type: str
+          signal:
+            description: The signal at which the daemon reads its files again, by default V(HUP).
+            type: str
+            choices: [HUP, USR1, USR2]
+          timeout:
+            description:
+              - After how many seconds a service that hangs is given up. A command is ended with all that it started, and the former
+                pair goes back into service, for which it has as long again.
+            type: float
+            default: 120
       prove:
         description: The endpoint at which clients get the certificate. Left out, nothing is proved, as for a client's own.
         type: dict

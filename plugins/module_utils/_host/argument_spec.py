@@ -24,10 +24,15 @@ WHERE: dict[str, Any] = {
     "key_mode": {"type": "str", "default": "0600", "no_log": False},
 }
 RELOAD: dict[str, Any] = {
-    "method": {"type": "str", "choices": ["docker", "systemd", "command", "none"], "default": "none"},
+    "method": {"type": "str", "choices": ["docker", "systemd", "command", "signal", "none"], "default": "none"},
     "name": {"type": "str"},
+    "project": {"type": "str"},
+    "service": {"type": "str"},
     "action": {"type": "str", "choices": ["restart", "reload"]},
     "command": {"type": "list", "elements": "str"},
+    "pid_file": {"type": "str"},
+    "signal": {"type": "str", "choices": ["HUP", "USR1", "USR2"]},
+    "timeout": {"type": "float", "default": 120},
 }
 PROVE: dict[str, Any] = {
     "address": {"type": "str", "required": True},

@@ -12,10 +12,15 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from .errors import HostError
 
 _SAID = 400
+
+
+class TimedOutError(HostError):
+    """A program did not end in time, and was ended with all that it had started."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Ran:
 
 
 def run(argv: Sequence[str], *, timeout: float = 30, stdin: bytes | None = None) -> Ran:
-    """Run a program. Raises HostError when it is not there or does not end within O(timeout) seconds.
+    """Run a program. Raises HostError when it is not there, TimedOutError when it does not end within O(timeout) seconds.
 
     Its output goes to files, not pipes: a daemon that a restart leaves behind would hold a pipe open for ever.
     """
@@ -64,9 +69,9 @@ def run(argv: Sequence[str], *, timeout: float = 30, stdin: bytes | None = None)
         try:
             rc = process.wait(timeout=timeout)
         except subprocess.TimeoutExpired as exc:
-            os.killpg(process.pid, signal.SIGKILL)
+            end_whole(process.pid)
             process.wait()
-            raise HostError(
+            raise TimedOutError(
                 f"The command '{' '.join(argv)}' did not end within {timeout:g} s and was stopped."
             ) from exc
         out.seek(0)
@@ -77,3 +82,40 @@ def run(argv: Sequence[str], *, timeout: float = 30, stdin: bytes | None = None)
 def is_there(program: str) -> bool:
     """Whether a program can be found and run."""
     return shutil.which(program) is not None
+
+
+def end_whole(pid: int) -> None:
+    """Kill a process and all that it started and did not let go of, whatever sessions they made for themselves."""
+    # Stopped first, so that none of them starts another one while they are counted.
+    family: list[int] = []
+    waiting = [pid]
+    while waiting:
+        member = waiting.pop()
+        if member not in family:
+            _send(member, signal.SIGSTOP)
+            family.append(member)
+            waiting += _children(member)
+    for member in family:
+        _send(member, signal.SIGKILL)
+
+
+def _children(pid: int) -> list[int]:
+    """Its children, and the members of the group that it leads."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                # The name stands in brackets, and may hold anything.
+                _state, parent, group = (entry / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()[:3]
+            except (OSError, ValueError):
+                continue  # it has just ended
+            if pid in (int(parent), int(group)) and int(entry.name) != pid:
+                found.append(int(entry.name))
+    return found
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
