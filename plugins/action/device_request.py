@@ -28,6 +28,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import K
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.spec import CertificateSpec
 from ansible_collections.certfleet.tls.plugins.plugin_utils._before_fork import prepare_workers
 from ansible_collections.certfleet.tls.plugins.plugin_utils._controller_files import file_reader
+from ansible_collections.certfleet.tls.plugins.plugin_utils._deferral import defer, is_plan
 from ansible_collections.certfleet.tls.plugins.plugin_utils._device_entries import (
     refuse_delegation,
     request_entry,
@@ -82,13 +83,15 @@ class ActionModule(ActionBase):
             ca = read_ca(task_vars, args)
             entries = [self._entry(item, args, ca, task_vars) for item in args["certificates"]]
             _check_names(entries)
+            plans = is_plan(entries, task_vars, self._templar)
         except _AwayError as exc:
             return {**result, **absent_result(str(exc))}
         except (DeviceError, X509Error) as exc:
             return settle({**result, "failed": True, "msg": str(exc)}, self, task_vars)
         except AnsibleError as exc:  # an undefined variable or a vault without its password, for example
             return settle({**result, **failure(exc, str(task_vars["inventory_hostname"]))}, self, task_vars)
-        return settle({**result, **request_result(entries, check_mode=self._task.check_mode)}, self, task_vars)
+        told = request_result(entries, check_mode=self._task.check_mode, plans=plans)
+        return settle({**result, **told}, self, task_vars)
 
     def _arguments(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """The task's options; those that were left out come from the role's variables, without Jinja where that is possible."""
@@ -118,14 +121,21 @@ class ActionModule(ActionBase):
         )
         known = Known.from_ca_info(ca, identity=spec.identity, authority=spec.authority)
         try:
-            return self._judged(spec, settings, known, task_vars, where=where)
+            return self._judged(spec, settings, known, ca, task_vars, where=where)
         except DeviceError as exc:
             if str(exc).startswith(host):
                 raise
             raise DeviceError(f"{where}: {exc}") from exc
 
     def _judged(
-        self, spec: CertificateSpec, settings: Settings, known: Known, task_vars: dict[str, Any], *, where: str
+        self,
+        spec: CertificateSpec,
+        settings: Settings,
+        known: Known,
+        ca: Mapping[str, Any] | None,
+        task_vars: dict[str, Any],
+        *,
+        where: str,
     ) -> dict[str, Any]:
         now, check_mode = int(time.time()), bool(self._task.check_mode)
         own = None
@@ -138,8 +148,11 @@ class ActionModule(ActionBase):
             finding = inspect(spec, settings, known, now=now)
         if finding.absent:
             raise _AwayError(finding.absent)
-        entry = request_entry(spec, finding)
-        if check_mode or entry["verdict"] in {"none", "refuse"}:
+        entry = request_entry(spec, finding, known)
+        defer([entry], {spec.id: known}, task_vars=task_vars, templar=self._templar, ca=ca, now=now)
+        if entry["verdict"] in {"none", "refuse"} or entry.get("deferred"):
+            return entry
+        if check_mode or is_plan([entry], task_vars, self._templar):
             return entry
         spec = replace(spec, api=resolve(spec.api, task_vars, self._templar))
         return with_own_pair(entry, spec, own) if own else with_new_key(entry, spec)

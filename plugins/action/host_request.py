@@ -15,6 +15,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._host.errors import 
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.crypto import HAS_CRYPTOGRAPHY
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Known
+from ansible_collections.certfleet.tls.plugins.plugin_utils._deferral import defer, is_plan
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
     absent_result,
     failure,
@@ -55,13 +56,18 @@ class ActionModule(ActionBase):
                 for wish in wishes
             }
             entries = self._look(wishes, known, host, task_vars) if wishes else []
+            defer(entries, known, task_vars=task_vars, templar=self._templar, ca=ca, now=int(time.time()))
+            plans = is_plan(entries, task_vars, self._templar)
+            if not (plans or self._task.check_mode):
+                self._stage(entries, wishes, known, host, task_vars)
         except AnsibleConnectionFailure as exc:
             return {**result, **absent_result(f"{host} cannot be reached: {exc}")}
         except (HostError, X509Error) as exc:
             return settle({**result, "failed": True, "msg": str(exc)}, self, task_vars)
         except AnsibleError as exc:  # another CA, or no way to become root, for example
             return settle({**result, **failure(exc, host)}, self, task_vars)
-        return settle({**result, **request_result(entries, check_mode=self._task.check_mode)}, self, task_vars)
+        told = request_result(entries, check_mode=self._task.check_mode, plans=plans)
+        return settle({**result, **told}, self, task_vars)
 
     def _look(
         self, wishes: list[Wish], known: dict[str, Known], host: str, task_vars: dict[str, Any]
@@ -72,14 +78,25 @@ class ActionModule(ActionBase):
         blocked = obstacles(host, entries, found)
         if blocked:
             raise HostError("\n".join(blocked))
-        to_issue = {entry["id"]: entry for entry in entries if entry["verdict"] == "issue"}
-        if to_issue and not self._task.check_mode:
-            staged = self._ask(
-                [wish for wish in wishes if wish.spec.id in to_issue], known, host, task_vars, step="stage"
-            )
-            for name, entry in to_issue.items():
-                entry.update(spki=staged[name]["spki"], csr=staged[name]["csr"])
         return entries
+
+    def _stage(
+        self,
+        entries: list[dict[str, Any]],
+        wishes: list[Wish],
+        known: dict[str, Known],
+        host: str,
+        task_vars: dict[str, Any],
+    ) -> None:
+        """Have keys made where certificates are issued now: a second round trip, for those hosts alone."""
+        to_issue = {
+            entry["id"]: entry for entry in entries if entry["verdict"] == "issue" and not entry.get("deferred")
+        }
+        if not to_issue:
+            return
+        staged = self._ask([wish for wish in wishes if wish.spec.id in to_issue], known, host, task_vars, step="stage")
+        for name, entry in to_issue.items():
+            entry.update(spki=staged[name]["spki"], csr=staged[name]["csr"])
 
     def _ask(
         self, wishes: list[Wish], known: dict[str, Known], host: str, task_vars: dict[str, Any], *, step: str

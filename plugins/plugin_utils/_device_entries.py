@@ -12,7 +12,7 @@ from ansible_collections.certfleet.tls.plugins.filter.subject_alt_names import s
 from ansible_collections.certfleet.tls.plugins.module_utils._device.errors import DeviceError
 from ansible_collections.certfleet.tls.plugins.module_utils._device.inspection import Finding, OwnPair
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import build_csr
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Judgement
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Judgement, Known, with_history
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import key_to_pem, new_key, spki_of
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import Leaf, describe
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.spec import CertificateSpec
@@ -39,9 +39,10 @@ def with_defaults(item: Mapping[str, Any], *, host: str, address: str) -> dict[s
     return wanted
 
 
-def request_entry(spec: CertificateSpec, finding: Finding) -> dict[str, Any]:
+def request_entry(spec: CertificateSpec, finding: Finding, known: Known) -> dict[str, Any]:
     """The entry of one certificate in the result of device_request, before a key is made for it."""
-    met, judgement = finding.met, finding.judgement or Judgement("none", ())
+    failure = known.failures.get(spec.name)
+    met, judgement = finding.met, with_history(finding.judgement or Judgement("none", ()), failure)
     leaf = met.leaf if met else None
     entry: dict[str, Any] = {
         "id": spec.id,
@@ -65,6 +66,7 @@ def request_entry(spec: CertificateSpec, finding: Finding) -> dict[str, Any]:
             renew_before=spec.renew_before,
             spki=None,
             spec={"prove": dict(spec.prove or {}), "on_failure": spec.on_failure},
+            failures=failure.count if failure else 0,
         )
     return entry
 

@@ -24,7 +24,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import 
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Known
 
 from ._device_entries import deploy_entry, diff_of
-from ._engine import EngineError, issued_for, reasons_text
+from ._engine import EngineError, NotIssuedError, issued_for, reasons_text
 from ._seal import SealError, open_sealed
 
 
@@ -50,7 +50,7 @@ def deploy_entries(
     """(the entries of the result, the diffs). A certificate that cannot be deployed fails alone."""
     entries, diffs = [], []
     for entry in requested:
-        if entry["verdict"] == "none" or (check_mode and entry["verdict"] != "refuse"):
+        if entry["verdict"] == "none" or entry.get("deferred") or (check_mode and entry["verdict"] != "refuse"):
             continue
         done = _deployed(
             entry, issued=issued, ca=ca, apis=apis, host=host, default_address=default_address, read_file=read_file
@@ -79,6 +79,8 @@ def _deployed(
             entry, known, issued=issued, apis=apis, host=host, default_address=default_address, read_file=read_file
         )
         return deliver(order.access, order.wish)
+    except NotIssuedError as exc:
+        return Delivered("not_tried", None, None, str(exc))
     except (DeviceError, X509Error, EngineError, SealError) as exc:
         return Delivered("failed", None, None, str(exc))
 

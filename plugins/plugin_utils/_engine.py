@@ -35,6 +35,10 @@ class EngineError(AnsibleError):
     """A step was called without what an earlier step must have given it."""
 
 
+class NotIssuedError(EngineError):
+    """The CA gave no certificate: nothing was tried, so nothing has failed on the host."""
+
+
 # Variables that the steps read themselves; an inventory may hold templates in them.
 _OWN_VARIABLES = ("tls_identity", "tls_ca_host", "ansible_host", "tls_certificate_fails")
 
@@ -87,12 +91,12 @@ def read_issued(task_vars: Mapping[str, Any], args: Mapping[str, Any]) -> Mappin
 
 
 def issued_for(issued: Mapping[str, Any], entry: Mapping[str, Any]) -> tuple[str, str]:
-    """(leaf PEM, chain PEM) for a requested certificate. Raises EngineError with the CA's own words."""
+    """(leaf PEM, chain PEM) for a requested certificate. Raises NotIssuedError with the CA's own words."""
     item = (issued.get("certificates") or {}).get(entry["id"])
     if item is None:
-        raise EngineError(f"{entry['id']}: the CA was not asked for this certificate. Run again; nothing was changed.")
+        raise NotIssuedError(f"{entry['id']}: the CA was not asked for this certificate. Run again; nothing was changed.")
     if "error" in item:
-        raise EngineError(f"{entry['id']}: not issued ({item['error']['code']}): {item['error']['message']}")
+        raise NotIssuedError(f"{entry['id']}: not issued ({item['error']['code']}): {item['error']['message']}")
     return str(item["certificate"]), str((issued.get("chains") or {}).get(item["authority"], ""))
 
 
@@ -120,25 +124,33 @@ def raw_variables(task_vars: Mapping[str, Any], hosts: Iterable[str], *names: st
         yield {name: raw[name] for name in names if raw.get(name) is not None}
 
 
-def request_result(entries: Sequence[dict[str, Any]], *, check_mode: bool) -> dict[str, Any]:
+def request_result(entries: Sequence[dict[str, Any]], *, check_mode: bool, plans: bool = False) -> dict[str, Any]:
     """What both request actions return; C(changed) says that something is due, so that handlers go on with this host.
 
-    Where nothing but refusals is left, the task fails: there is nothing to go on with.
+    What is deferred waits, and is no failure. Where nothing but refusals is left, the task fails: there is nothing to go on with.
+    O(plans): only the answer is wanted; another play asks again and goes on, so C(due) alone says it.
     """
     wanting = [entry for entry in entries if entry["verdict"] != "none"]
-    due = [entry for entry in wanting if entry["verdict"] != "refuse"]
-    result: dict[str, Any] = {"certificates": list(entries), "due": bool(due), "absent": False, "changed": bool(due)}
-    if due:
+    refused = [entry for entry in wanting if entry["verdict"] == "refuse"]
+    due = any(entry["verdict"] != "refuse" and not entry.get("deferred") for entry in wanting)
+    result: dict[str, Any] = {"certificates": list(entries), "due": due, "absent": False, "changed": due and not plans}
+    # What clients have yet to confirm gets outcomes as well.
+    if not plans and (due or any(entry.get("unconfirmed") for entry in entries)):
         result["ticket"] = uuid.uuid4().hex
     if wanting:
         result["diff"] = [_diff(entry) for entry in wanting]
-        verb = "would " if check_mode else ""
-        result["msg"] = "; ".join(
-            f"{entry['id']}: {verb}{entry['verdict']} ({reasons_text(entry)})" for entry in wanting
-        )
-    if wanting and not due:
+        result["msg"] = "; ".join(_sentence(entry, would=check_mode or plans) for entry in wanting)
+    if refused and not due:
         result["failed"] = True
     return result
+
+
+def _sentence(entry: Mapping[str, Any], *, would: bool) -> str:
+    """C(robot-1/https: would issue (expiring: …)), and why that waits."""
+    deferred = entry.get("deferred")
+    verb = "would " if would or deferred else ""
+    waits = f", deferred ({deferred['code']}): {deferred['message']}" if deferred else ""
+    return f"{entry['id']}: {verb}{entry['verdict']} ({reasons_text(entry)}){waits}"
 
 
 def settle(result: dict[str, Any], action: Any, task_vars: Mapping[str, Any]) -> dict[str, Any]:
@@ -197,15 +209,23 @@ def is_unrecorded(variables: Mapping[str, Any]) -> bool:
 def deploy_result(entries: Sequence[dict[str, Any]], *, ticket: str) -> dict[str, Any]:
     """What both deploy actions return. C(problems) holds a sentence for each outcome that the operator must hear of.
 
-    The task itself does not fail: the ledger records the outcome first, then the role fails the host.
+    The task itself does not fail: the ledger records the outcome first, then the role fails the host. What was not tried is no
+    failure of the host; it is shown as a warning, and in the report.
     """
-    problems = [
-        f"{entry['id']}: {entry['outcome']}: {entry.get('said') or 'no reason given'}"
-        for entry in entries
-        if entry["outcome"] in BAD_OUTCOMES
-    ]
+    problems = [_outcome_text(entry) for entry in entries if entry["outcome"] in BAD_OUTCOMES]
     changed = any(entry["outcome"] in {"installed", "reloaded", "rolled_back", "kept", "removed"} for entry in entries)
-    return {"certificates": list(entries), "problems": problems, "changed": changed, "ticket": ticket}
+    result: dict[str, Any] = {
+        "certificates": list(entries),
+        "problems": problems,
+        "changed": changed,
+        "ticket": ticket,
+    }
+    untried = [_outcome_text(entry) for entry in entries if entry["outcome"] == "not_tried"]
+    return {**result, "warnings": untried} if untried else result
+
+
+def _outcome_text(entry: Mapping[str, Any]) -> str:
+    return f"{entry['id']}: {entry['outcome']}: {entry.get('said') or 'no reason given'}"
 
 
 def reasons_text(entry: Mapping[str, Any]) -> str:
@@ -221,6 +241,8 @@ def _diff(entry: Mapping[str, Any]) -> dict[str, str]:
         "authority": entry["authority"],
         "profile": entry["profile"],
     }
+    if entry.get("deferred"):
+        after["deferred"] = entry["deferred"]["message"]
     if entry.get("notes"):
         after["notes"] = list(entry["notes"])
     if entry["verdict"] == "issue":

@@ -21,6 +21,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import (
     Served,
     Staged,
     judge,
+    with_history,
 )
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import (
     Leaf,
@@ -30,7 +31,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import (
 )
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.spec import CertificateSpec
 
-from ._engine import EngineError, issued_for
+from ._engine import NotIssuedError, issued_for
 
 _NOT_FOR_FILES = ("api", "pair", "on_failure")
 
@@ -139,7 +140,9 @@ def _served(raw: Any) -> Served | None:
 def request_entry(wish: Wish, raw: Mapping[str, Any], known: Known, *, now: int) -> dict[str, Any]:
     """The entry of one certificate in the result of host_request; a staged key and its CSR are filled in later."""
     have = have_of(raw)
-    judgement, spec = judge(wish.spec, have, known, now=now), wish.spec
+    spec = wish.spec
+    failure = known.failures.get(spec.name)
+    judgement = with_history(judge(spec, have, known, now=now), failure)
     entry: dict[str, Any] = {
         "id": spec.id,
         "identity": spec.identity,
@@ -160,6 +163,7 @@ def request_entry(wish: Wish, raw: Mapping[str, Any], known: Known, *, now: int)
             renew_before=spec.renew_before,
             spki=_spki(judgement, have),
             spec=_how(spec),
+            failures=failure.count if failure else 0,
         )
     return entry
 
@@ -201,15 +205,15 @@ def orders_of(
     """(what the host is told to do, deploy entries of certificates that it need not hear of)."""
     orders, others = [], []
     for entry in entries:
-        if entry["verdict"] == "none":
+        if entry["verdict"] == "none" or entry.get("deferred"):
             continue
         authority = authorities.get(entry["authority"]) or {}
         certificate, chain = None, str(authority.get("chain") or "")
         try:
             if entry["verdict"] == "issue":
                 certificate, chain = issued_for(issued, entry)
-        except EngineError as exc:
-            others.append(deploy_entry(entry, outcome="failed", said=str(exc)))
+        except NotIssuedError as exc:
+            others.append(deploy_entry(entry, outcome="not_tried", said=str(exc)))
             continue
         if entry["verdict"] == "refuse":
             others.append(deploy_entry(entry, outcome="refused", said="; ".join(_messages(entry))))

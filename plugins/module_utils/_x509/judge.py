@@ -9,7 +9,7 @@ Verdicts, worst first: C(refuse > issue > install > reload > none).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from .build import PROFILES
@@ -17,6 +17,9 @@ from .parse import Leaf, is_issued_by, iso, parse_bundle, parse_certificate
 from .spec import CertificateSpec
 
 VERDICTS = ("refuse", "issue", "install", "reload", "none")
+_FAILURE_TEXTS = ("first_at", "last_at", "outcome", "said")
+# What went wrong last time is told in a sentence; the whole of it is in the ledger.
+_LONGEST_STORY = 300
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,22 @@ class Have:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """Deploys of a certificate that went wrong, C(count) in a row. Times as in results; C(outcome) and C(said) of the last one."""
+
+    count: int
+    first_at: str
+    last_at: str
+    outcome: str
+    said: str = ""
+
+
+@dataclass(frozen=True)
 class Known:
-    """What the CA knows: about the authority, and about this identity. Without a CA C(available) is false."""
+    """What the CA knows: about the authority, and about this identity. Without a CA C(available) is false.
+
+    C(failures): what went wrong and was not put right, by the certificate's name.
+    """
 
     available: bool
     message: str = ""
@@ -75,6 +92,7 @@ class Known:
     anchors: str | None = None
     pins: frozenset[str] = frozenset()
     leaves: Mapping[str, str] = field(default_factory=dict)
+    failures: Mapping[str, Failure] = field(default_factory=dict)
 
     @classmethod
     def from_ca_info(cls, ca: Mapping[str, Any] | None, *, identity: str, authority: str) -> Known:
@@ -92,6 +110,10 @@ class Known:
             anchors=str(of_authority["anchors"]) if of_authority.get("anchors") else None,
             pins=frozenset(str(pin) for pin in of_identity.get("pins") or ()),
             leaves={str(leaf["fingerprint"]): str(leaf["state"]) for leaf in of_identity.get("leaves") or ()},
+            failures={
+                str(name): Failure(int(item["count"]), *(str(item[part]) for part in _FAILURE_TEXTS))
+                for name, item in (of_identity.get("failures") or {}).items()
+            },
         )
 
     def recognises(self, served: Served) -> bool:
@@ -157,6 +179,19 @@ def judge(spec: CertificateSpec, have: Have, known: Known, *, now: int) -> Judge
             )
         )
     return Judgement(verdict, tuple(reasons), notes)
+
+
+def with_history(judgement: Judgement, failure: Failure | None) -> Judgement:
+    """The judgement, whose first reason also says what went wrong the last time, where something is due again."""
+    if failure is None or not judgement.reasons or judgement.verdict in ("none", "refuse"):
+        return judgement
+    first, *others = judgement.reasons
+    often = "once," if failure.count == 1 else f"{failure.count} times in a row since {failure.first_at}, last"
+    said = " ".join(failure.said.split()) or "no reason given"
+    if len(said) > _LONGEST_STORY:
+        said = f"{said[: _LONGEST_STORY - 1]}…"
+    story = f"{first.message}; this has failed {often} {failure.last_at} ({failure.outcome}): {said}"
+    return replace(judgement, reasons=(Reason(first.code, story), *others))
 
 
 def _findings(checks: tuple[Callable[[_Case], _Finding | None], ...], case: _Case) -> Iterator[_Finding]:

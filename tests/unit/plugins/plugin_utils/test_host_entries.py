@@ -156,7 +156,7 @@ def test_what_was_not_issued_is_an_outcome_of_its_own() -> None:
     error = {"certificates": {"host-1/https": {"error": {"code": "bad_csr", "message": "the CSR is wrong"}}}}
     orders, (outcome,) = orders_of([request("issue")], error, {})
     assert orders == []
-    assert (outcome["outcome"], outcome["before"], outcome["proof"]) == ("failed", None, None)
+    assert (outcome["outcome"], outcome["before"], outcome["proof"]) == ("not_tried", None, None)
     assert "not issued (bad_csr): the CSR is wrong" in outcome["said"]
     orders, (outcome,) = orders_of([request("issue")], {}, {})
     assert "the CA was not asked" in outcome["said"]
