@@ -7,18 +7,38 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from .connection import endpoint_text, is_ip, plain_address
+from .connection import Way, endpoint_text, is_ip, plain_address
 from .errors import ProbeError
+from .relay import relay
 
 _BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
-def served_chain(address: str, port: int, *, server_name: str | None = None, timeout: float = 10.0) -> list[str]:
+def served_chain(
+    address: str, port: int, *, server_name: str | None = None, timeout: float = 10.0, via: Way | None = None
+) -> list[str]:
     """The served certificates as PEM, leaf first, exactly as they were sent; nothing is verified."""
     where, name = endpoint_text(address, port), plain_address(server_name or address)
-    command = ["openssl", "s_client", "-connect", where, "-showcerts", "-cipher", "DEFAULT:@SECLEVEL=0"]
+    command = ["openssl", "s_client", "-showcerts", "-cipher", "DEFAULT:@SECLEVEL=0"]
     command += ["-noservername"] if is_ip(name) else ["-servername", name]
+    with _entrance(address, port, timeout=timeout, via=via) as entrance:
+        return _shown([*command, *entrance], where=where, timeout=timeout)
+
+
+@contextmanager
+def _entrance(address: str, port: int, *, timeout: float, via: Way | None) -> Iterator[list[str]]:
+    """Where s_client is to connect to: it knows HTTP proxies, but no others."""
+    if via is None:
+        yield ["-connect", endpoint_text(address, port)]
+        return
+    with relay(address, port, timeout=timeout, via=via) as path:
+        yield ["-unix", path]
+
+
+def _shown(command: list[str], *, where: str, timeout: float) -> list[str]:
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
     except FileNotFoundError as exc:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import io
 import re
@@ -12,25 +13,29 @@ import socket
 import time
 from typing import Any
 
-from .connection import endpoint_text, failure_of, open_connection, remaining, sentence_of
+from .connection import Way, endpoint_text, failure_of, open_connection, reached_text, remaining, sentence_of
 
 _STATUS_LINE = re.compile(rb"HTTP/\d(?:\.\d)? (\d{3})")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST = 65536
 
 
-def plain_http(address: str, port: int, *, timeout: float = 5.0) -> dict[str, Any]:
-    """Ask for C(/) without any login, and tell what comes back.
+def plain_http(address: str, port: int, *, timeout: float = 5.0, via: Way | None = None) -> dict[str, Any]:
+    """Ask for C(/) without any login, directly or through a proxy, and tell what comes back.
 
     Answers port, answers (an HTTP answer came), status, location, https_redirect and said.
     """
     deadline = time.monotonic() + timeout
     try:
-        with open_connection(address, port, deadline=deadline) as connection:
+        with open_connection(address, port, deadline=deadline, via=via) as connection:
             head = _ask(connection, address, port, deadline)
+        if via is not None and not head:
+            # A tunnel opens before its other end has answered: only now it can be told why that did not.
+            raise ConnectionResetError(errno.ECONNRESET, "closed")
     except OSError as exc:
-        return _answer(port, said=sentence_of(failure_of(exc), exc, address=address, port=port))
-    where = endpoint_text(address, port)
+        why = via.explain(exc) if via is not None else exc
+        return _answer(port, said=sentence_of(failure_of(why), why, address=address, port=port, via=via))
+    where = reached_text(address, port, via)
     status_line = _STATUS_LINE.match(head)
     if status_line is None:
         return _answer(port, said=f"{where} accepts connections, but does not answer with HTTP.")

@@ -9,8 +9,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .connection import endpoint_text
+from .connection import Detour, endpoint_text, patience, way_to
 from .tls import Seen, fingerprint_of, look
+
+# A proxy that fails for a moment says nothing of the endpoint; whether it held is seen when the way is open again.
+_NOBODY_LOOKED = frozenset({"proxy_away"})
 
 
 def prove(
@@ -26,37 +29,42 @@ def prove(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
     interval: float = 1.0,
+    proxy: Detour | None = None,
 ) -> dict[str, Any]:
     """Connect as a client until the expected leaf is served and trusted, then watch that it stays so.
 
     O(fingerprint) is that of the expected leaf, O(timeout) the seconds until it must be there, O(hold) the seconds that
-    it must stay, O(interval) those between two looks, O(by) who looks.
+    it must stay, O(interval) those between two looks, O(by) who looks, O(proxy) what leads there.
     Answers by, endpoint, leaf, chain, name, time (each true when established in the last look), held (for how many
     seconds the expected leaf was served and trusted; None: never), ok and said.
     """
+    where = endpoint_text(address, port)
+    with way_to(proxy) as via:
+        limit = patience(via) if via is not None else min(patience(None), max(timeout, 0.5))
 
-    def glance() -> Seen:
-        return look(address, port, server_name=server_name, anchors=anchors, timeout=min(5.0, max(timeout, 0.5)))
+        def glance() -> Seen:
+            return look(address, port, server_name=server_name, anchors=anchors, timeout=limit, via=via)
 
-    def is_right(seen: Seen) -> bool:
-        return seen.trusted and seen.leaf is not None and fingerprint_of(seen.leaf) == fingerprint
+        def is_right(seen: Seen) -> bool:
+            return seen.trusted and seen.leaf is not None and fingerprint_of(seen.leaf) == fingerprint
 
-    begin = clock()
-    seen = glance()
-    while not is_right(seen) and clock() - begin < timeout:
-        sleep(interval)
+        begin = clock()
         seen = glance()
-    if not is_right(seen):
-        return _answer(seen, by=by, fingerprint=fingerprint, held=None, ok=False, said=_wrong(seen, fingerprint))
-    begin = clock()
-    while clock() - begin < hold:
-        sleep(min(interval, hold))
-        seen = glance()
+        while not is_right(seen) and clock() - begin < timeout:
+            sleep(interval)
+            seen = glance()
         if not is_right(seen):
+            return _answer(seen, by=by, fingerprint=fingerprint, held=None, ok=False, said=_wrong(seen, fingerprint))
+        begin = clock()
+        while clock() - begin < hold or not is_right(seen):
+            sleep(min(interval, hold))
+            seen = glance()
+            if is_right(seen) or (seen.failure in _NOBODY_LOOKED and clock() - begin < hold + timeout):
+                continue
             held = clock() - begin
             said = f"The expected certificate was served, but after {held:.0f} s no more: {_wrong(seen, fingerprint)}"
             return _answer(seen, by=by, fingerprint=fingerprint, held=held, ok=False, said=said)
-    said = f"{endpoint_text(address, port)} serves the expected certificate, trusted, for {hold:g} s."
+    said = f"{where} serves the expected certificate, trusted, for {hold:g} s."
     return _answer(seen, by=by, fingerprint=fingerprint, held=clock() - begin, ok=True, said=said)
 
 

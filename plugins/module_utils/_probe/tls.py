@@ -13,7 +13,15 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .connection import endpoint_text, failure_of, open_connection, plain_address, remaining, sentence_of
+from .connection import (
+    Way,
+    failure_of,
+    open_connection,
+    plain_address,
+    reached_text,
+    remaining,
+    sentence_of,
+)
 from .errors import ProbeError
 
 _BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
@@ -38,8 +46,9 @@ class Seen:
     """What a client saw at an endpoint.
 
     C(chain), C(name) and C(time) are true when that was established; C(trusted) is all three.
-    C(failure) is None, or the first thing that was wrong: refused, timeout, unreachable (no connection);
-    closed, not_tls (no handshake); chain, name, time (a handshake that a careful client breaks off).
+    C(failure) is None, or the first thing that was wrong: proxy_away, proxy_refuses (a proxy is in the way); refused,
+    timeout, unreachable (no connection); closed, not_tls (no handshake); chain, name, time (a handshake that a careful
+    client breaks off).
     """
 
     address: str
@@ -57,6 +66,38 @@ class Seen:
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """Whom to connect to, for how long, and the name to verify."""
+
+    address: str
+    port: int
+    expected: str
+    timeout: float
+    via: Way | None
+
+    @property
+    def where(self) -> str:
+        return reached_text(self.address, self.port, self.via)
+
+    def seen(
+        self,
+        shaken: _Shaken | None,
+        failure: str | None,
+        said: str,
+        *,
+        chain: bool = False,
+        name: bool = False,
+        time: bool = False,
+    ) -> Seen:
+        """What this call showed."""
+        leaf, protocol, cipher = (shaken.leaf, shaken.protocol, shaken.cipher) if shaken else (None, None, None)
+        trusted = chain and name and time
+        return Seen(
+            str(self.address), int(self.port), leaf, trusted, failure, said, protocol, cipher, chain, name, time
+        )
 
 
 @dataclass(frozen=True)
@@ -79,37 +120,35 @@ def fingerprint_of(pem: str) -> str:
         ) from exc
 
 
-def look(address: str, port: int, *, server_name: str | None = None, anchors: str | None, timeout: float = 5.0) -> Seen:
+def look(
+    address: str,
+    port: int,
+    *,
+    server_name: str | None = None,
+    anchors: str | None,
+    timeout: float = 5.0,
+    via: Way | None = None,
+) -> Seen:
     """Connect, verify against the anchors alone, and tell what is served.
 
     One handshake when all is well. Only where verification fails it connects again to learn the leaf; nothing is ever
     sent after a handshake. O(anchors) is PEM text; None means that nothing can be verified. O(server_name) is the DNS
-    name or IP literal to verify (default: the address); DNS names are sent as SNI. O(timeout) is per connection.
+    name or IP literal to verify (default: the address); DNS names are sent as SNI. O(timeout) is per connection. O(via) is
+    the way through a proxy, which sees nothing of the TLS in it.
     """
     expected = plain_address(server_name or address).partition("%")[0]
+    call = _Call(address, port, expected, timeout, via)
     if anchors is None:
-        return _unverified(address, port, expected, timeout, failure=None, said="")
+        return _unverified(call, failure=None, said="")
     context = trusting(anchors)
     try:
-        shaken = _shake(context, address, port, expected, timeout)
+        shaken = _shake(context, call)
     except ssl.SSLCertVerificationError as exc:
-        return _rejected(exc, context, address, port, expected, timeout)
+        return _rejected(exc, context, call)
     except OSError as exc:
-        return _unseen(exc, address, port)
-    said = f"{endpoint_text(address, port)} serves a certificate that is trusted for {expected}."
-    return Seen(
-        str(address),
-        int(port),
-        shaken.leaf,
-        True,
-        None,
-        said,
-        shaken.protocol,
-        shaken.cipher,
-        chain=True,
-        name=True,
-        time=True,
-    )
+        return _unseen(exc, call)
+    said = f"{call.where} serves a certificate that is trusted for {expected}."
+    return call.seen(shaken, None, said, chain=True, name=True, time=True)
 
 
 def trusting(anchors: str) -> ssl.SSLContext:
@@ -137,13 +176,13 @@ def seeing_all() -> ssl.SSLContext:
     return context
 
 
-def _shake(context: ssl.SSLContext, address: str, port: int, expected: str, timeout: float) -> _Shaken:
-    deadline = time.monotonic() + timeout
-    plain = open_connection(address, port, deadline=deadline)
+def _shake(context: ssl.SSLContext, call: _Call) -> _Shaken:
+    deadline = time.monotonic() + call.timeout
+    plain = open_connection(call.address, call.port, deadline=deadline, via=call.via)
     try:
         plain.settimeout(remaining(deadline))
         # An IP literal is verified by check_hostname as well; OpenSSL sends no SNI for it.
-        with context.wrap_socket(plain, server_hostname=expected, suppress_ragged_eofs=False) as wrapped:
+        with context.wrap_socket(plain, server_hostname=call.expected, suppress_ragged_eofs=False) as wrapped:
             der = wrapped.getpeercert(binary_form=True)
             cipher = wrapped.cipher()
             if der is None:
@@ -153,90 +192,62 @@ def _shake(context: ssl.SSLContext, address: str, port: int, expected: str, time
         raise  # it is a ValueError too
     except ValueError as exc:
         raise ProbeError(
-            f"'{expected}' is no server name that TLS can verify. Give a DNS name or an IP address."
+            f"'{call.expected}' is no server name that TLS can verify. Give a DNS name or an IP address."
         ) from exc
     finally:
         plain.close()
 
 
-def _rejected(
-    exc: ssl.SSLCertVerificationError, context: ssl.SSLContext, address: str, port: int, expected: str, timeout: float
-) -> Seen:
-    where, why = endpoint_text(address, port), exc.verify_message or str(exc)
+def _rejected(exc: ssl.SSLCertVerificationError, context: ssl.SSLContext, call: _Call) -> Seen:
+    why = exc.verify_message or str(exc)
     if exc.verify_code in _NAME_CODES:
-        return _misnamed(context, address, port, expected, timeout)
+        return _misnamed(context, call)
     if exc.verify_code in _TIME_CODES:
         # OpenSSL looks at the dates last: chain and name were right.
-        said = f"{where} serves a certificate whose dates are wrong ({why}); chain and name are right."
-        return _unverified(address, port, expected, timeout, failure="time", said=said, chain=True, name=True)
-    said = f"{where} serves a certificate that the anchors do not vouch for ({why})."
-    return _unverified(address, port, expected, timeout, failure="chain", said=said)
+        said = f"{call.where} serves a certificate whose dates are wrong ({why}); chain and name are right."
+        return _unverified(call, failure="time", said=said, chain=True, name=True)
+    said = f"{call.where} serves a certificate that the anchors do not vouch for ({why})."
+    return _unverified(call, failure="chain", said=said)
 
 
-def _misnamed(context: ssl.SSLContext, address: str, port: int, expected: str, timeout: float) -> Seen:
+def _misnamed(context: ssl.SSLContext, call: _Call) -> Seen:
     """The name is wrong; OpenSSL looks at it before signatures and dates, so those are looked at without it."""
-    said = f"{endpoint_text(address, port)} serves a certificate that does not carry the name {expected}."
+    said = f"{call.where} serves a certificate that does not carry the name {call.expected}."
     context.check_hostname = False
     try:
-        shaken = _shake(context, address, port, expected, timeout)
+        shaken = _shake(context, call)
     except ssl.SSLCertVerificationError as exc:
         said = f"{said[:-1]}, and it is not trusted otherwise ({exc.verify_message})."
-        return _unverified(
-            address, port, expected, timeout, failure="name", said=said, chain=exc.verify_code in _TIME_CODES
-        )
+        return _unverified(call, failure="name", said=said, chain=exc.verify_code in _TIME_CODES)
     except OSError as exc:
-        return _unseen(exc, address, port)
-    return Seen(
-        str(address), int(port), shaken.leaf, False, "name", said, shaken.protocol, shaken.cipher, chain=True, time=True
-    )
+        return _unseen(exc, call)
+    return call.seen(shaken, "name", said, chain=True, time=True)
 
 
-def _unverified(
-    address: str,
-    port: int,
-    expected: str,
-    timeout: float,
-    *,
-    failure: str | None,
-    said: str,
-    chain: bool = False,
-    name: bool = False,
-) -> Seen:
+def _unverified(call: _Call, *, failure: str | None, said: str, chain: bool = False, name: bool = False) -> Seen:
     try:
-        shaken = _shake(seeing_all(), address, port, expected, timeout)
+        shaken = _shake(seeing_all(), call)
     except OSError as exc:
-        gone = _unseen(exc, address, port)
+        gone = _unseen(exc, call)
         if failure is None:
             return gone
-        return Seen(
-            str(address), int(port), None, False, failure, f"{said} It could not be looked at again: {gone.said}"
-        )
-    said = said or f"{endpoint_text(address, port)} serves a certificate; it was not verified."
-    return Seen(
-        str(address),
-        int(port),
-        shaken.leaf,
-        False,
-        failure,
-        said,
-        shaken.protocol,
-        shaken.cipher,
-        chain=chain,
-        name=name,
-    )
+        return call.seen(None, failure, f"{said} It could not be looked at again: {gone.said}")
+    said = said or f"{call.where} serves a certificate; it was not verified."
+    return call.seen(shaken, failure, said, chain=chain, name=name)
 
 
-def _unseen(exc: OSError, address: str, port: int) -> Seen:
-    where = endpoint_text(address, port)
+def _unseen(exc: OSError, call: _Call) -> Seen:
+    if call.via is not None:
+        exc = call.via.explain(exc)
     if isinstance(exc, ssl.SSLError):
         reason = exc.reason or ""
         if isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-            failure, said = "closed", f"{where} cuts the connection during the TLS handshake."
+            failure, said = "closed", f"{call.where} cuts the connection during the TLS handshake."
         elif reason in _NOT_TLS:
-            failure, said = "not_tls", f"{where} answers, but not with TLS."
+            failure, said = "not_tls", f"{call.where} answers, but not with TLS."
         else:
-            failure, said = "closed", f"{where} breaks off the TLS handshake ({reason or exc})."
+            failure, said = "closed", f"{call.where} breaks off the TLS handshake ({reason or exc})."
     else:
         failure = failure_of(exc)
-        said = sentence_of(failure, exc, address=address, port=port)
-    return Seen(str(address), int(port), None, False, failure, said)
+        said = sentence_of(failure, exc, address=call.address, port=call.port, via=call.via)
+    return call.seen(None, failure, said)
