@@ -16,8 +16,7 @@ from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
     RECORD_VARIABLE,
     REQUEST_VARIABLE,
     batch_variables,
-    is_unrecorded,
-    ticket_of,
+    unrecorded,
 )
 
 
@@ -55,7 +54,7 @@ class ActionModule(ActionBase):
 
 
 def _recorded(task_vars: dict[str, Any]) -> list[str]:
-    """Tickets that earlier uses of the role have handed to the ledger in this run."""
+    """What earlier uses of the role have handed to the ledger in this run."""
     return [str(ticket) for ticket in (task_vars.get(RECORD_VARIABLE) or {}).get("tickets") or ()]
 
 
@@ -68,16 +67,14 @@ def _batch_pins(task_vars: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _batch_outcomes(task_vars: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
-    """(outcomes that the ledger has not heard of, and their tickets)."""
+    """(outcomes that the ledger has not heard of, and the marks by which that is known later)."""
     outcomes: list[dict[str, Any]] = []
-    tickets: list[str] = []
-    wanted = (REQUEST_VARIABLE, DEPLOY_VARIABLE, RECORD_VARIABLE)
-    for _host, found in batch_variables(task_vars, *wanted):
-        if not is_unrecorded(found):
-            continue
-        tickets.append(ticket_of(found))
-        outcomes += [_outcome(entry) for entry in found[DEPLOY_VARIABLE].get("certificates") or ()]
-    return outcomes, tickets
+    marks: list[str] = []
+    for _host, found in batch_variables(task_vars, REQUEST_VARIABLE, DEPLOY_VARIABLE, RECORD_VARIABLE):
+        entries, new = unrecorded(found)
+        outcomes += [_outcome(entry) for entry in entries]
+        marks += new
+    return outcomes, marks
 
 
 def _outcome(entry: dict[str, Any]) -> dict[str, Any]:
@@ -90,4 +87,5 @@ def _outcome(entry: dict[str, Any]) -> dict[str, Any]:
         "reasons": [str(reason["code"]) for reason in entry.get("reasons") or ()],
         "fingerprint": (entry.get("after") or {}).get("fingerprint"),
         "said": str(entry.get("said") or ""),
+        "revised": entry["revised"],
     }

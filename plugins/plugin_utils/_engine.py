@@ -40,7 +40,15 @@ class NotIssuedError(EngineError):
 
 
 # Variables that the steps read themselves; an inventory may hold templates in them.
-_OWN_VARIABLES = ("tls_identity", "tls_ca_host", "ansible_host", "tls_certificate_fails")
+_OWN_VARIABLES = (
+    "tls_identity",
+    "tls_ca_host",
+    "ansible_host",
+    "tls_certificate_fails",
+    "tls_certificate_keeps_previous",
+    "tls_certificate_watchdog",
+    "tls_certificate_watchdog_limit",
+)
 
 
 def plain_variables(task_vars: Mapping[str, Any] | None, templar: Any) -> dict[str, Any]:
@@ -94,7 +102,9 @@ def issued_for(issued: Mapping[str, Any], entry: Mapping[str, Any]) -> tuple[str
     """(leaf PEM, chain PEM) for a requested certificate. Raises NotIssuedError with the CA's own words."""
     item = (issued.get("certificates") or {}).get(entry["id"])
     if item is None:
-        raise NotIssuedError(f"{entry['id']}: the CA was not asked for this certificate. Run again; nothing was changed.")
+        raise NotIssuedError(
+            f"{entry['id']}: the CA was not asked for this certificate. Run again; nothing was changed."
+        )
     if "error" in item:
         raise NotIssuedError(f"{entry['id']}: not issued ({item['error']['code']}): {item['error']['message']}")
     return str(item["certificate"]), str((issued.get("chains") or {}).get(item["authority"], ""))
@@ -199,11 +209,30 @@ def is_open(variables: Mapping[str, Any]) -> bool:
     return bool(ticket) and (variables.get(DEPLOY_VARIABLE) or {}).get("ticket") != ticket
 
 
-def is_unrecorded(variables: Mapping[str, Any]) -> bool:
-    """Whether a host's deploy has answered its request, and the ledger has not heard of it yet."""
-    ticket = ticket_of(variables)
-    recorded = (variables.get(RECORD_VARIABLE) or {}).get("tickets") or ()
-    return bool(ticket) and not is_open(variables) and ticket not in recorded
+def unrecorded(variables: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+    """(outcomes of a host's deploy that the ledger has not heard of, what to mark as heard).
+
+    The deploy that has answered the request is heard of once, and once more when the wider proof has passed over it: then of those
+    outcomes alone that it has revised. C(revised) of an entry says that the ledger must take the earlier one back.
+    """
+    ticket, deploy = ticket_of(variables), variables.get(DEPLOY_VARIABLE) or {}
+    if not ticket or deploy.get("ticket") != ticket:
+        return [], []
+    heard = (variables.get(RECORD_VARIABLE) or {}).get("tickets") or ()
+    marks = [ticket, f"{ticket}/confirmed"] if deploy.get("confirmed") else [ticket]
+    new = [mark for mark in marks if mark not in heard]
+    if not new:
+        return [], []
+    # An earlier run has recorded what waits for its confirmation since.
+    earlier = {
+        str(entry["id"]) for entry in variables[REQUEST_VARIABLE].get("certificates") or () if entry.get("unconfirmed")
+    }
+    entries = [
+        {**entry, "revised": bool(entry.get("revised")) and (ticket in heard or str(entry["id"]) in earlier)}
+        for entry in deploy.get("certificates") or ()
+        if entry.get("revised") or ticket not in heard
+    ]
+    return entries, new
 
 
 def deploy_result(entries: Sequence[dict[str, Any]], *, ticket: str) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
     EngineError,
     deploy_result,
     is_open,
-    is_unrecorded,
     issued_for,
     read_ca,
     request_result,
+    unrecorded,
 )
 
 
@@ -88,17 +88,103 @@ def test_each_bad_outcome_is_a_sentence(outcome: str, changed: bool, problems: i
     assert all("robot-1/https" in problem and "why" in problem for problem in result["problems"])
 
 
+def states(variables: dict[str, Any]) -> tuple[bool, list[tuple[str, bool]]]:
+    """(waits for its deploy, what the ledger has to hear of: outcome and whether it takes an earlier one back)."""
+    return is_open(variables), [(item["outcome"], item["revised"]) for item in unrecorded(variables)[0]]
+
+
+def hear(variables: dict[str, Any]) -> None:
+    """What ca_record leaves behind when the ledger has heard all."""
+    heard = variables.get(RECORD_VARIABLE, {}).get("tickets", [])
+    variables[RECORD_VARIABLE] = {"tickets": [*heard, *unrecorded(variables)[1]]}
+
+
 def test_what_an_earlier_use_of_the_role_has_dealt_with_is_not_taken_for_new() -> None:
     variables: dict[str, Any] = {}
-    assert (is_open(variables), is_unrecorded(variables)) == (False, False)
+    assert states(variables) == (False, [])
     variables[REQUEST_VARIABLE] = request_result([entry("issue")], check_mode=False)
-    assert (is_open(variables), is_unrecorded(variables)) == (True, False)
+    assert states(variables) == (True, [])
     ticket = variables[REQUEST_VARIABLE]["ticket"]
     variables[DEPLOY_VARIABLE] = deploy_result([{"id": "robot-1/https", "outcome": "installed"}], ticket=ticket)
-    assert (is_open(variables), is_unrecorded(variables)) == (False, True)
-    variables[RECORD_VARIABLE] = {"tickets": [ticket]}
-    assert (is_open(variables), is_unrecorded(variables)) == (False, False)
+    assert states(variables) == (False, [("installed", False)])
+    hear(variables)
+    assert states(variables) == (False, [])
     variables[REQUEST_VARIABLE] = request_result([entry("none")], check_mode=False)
-    assert (is_open(variables), is_unrecorded(variables)) == (False, False)
+    assert states(variables) == (False, [])
     variables[REQUEST_VARIABLE] = request_result([entry("reload")], check_mode=False)
-    assert (is_open(variables), is_unrecorded(variables)) == (True, False)
+    assert states(variables) == (True, [])
+
+
+def confirmed(variables: dict[str, Any], *entries: dict[str, Any]) -> None:
+    """The confirm step has gone over the deploy, and has come to these entries."""
+    ticket = variables[REQUEST_VARIABLE]["ticket"]
+    variables[DEPLOY_VARIABLE] = {**deploy_result(entries, ticket=ticket), "confirmed": True}
+
+
+GOOD = {"id": "robot-1/good", "outcome": "installed"}
+TAKEN_BACK = {"id": "robot-1/bad", "outcome": "rolled_back", "revised": True}
+
+
+def deployed() -> dict[str, Any]:
+    requested = request_result([entry("issue", "good"), entry("issue", "bad")], check_mode=False)
+    done = deploy_result([GOOD, {"id": "robot-1/bad", "outcome": "installed"}], ticket=requested["ticket"])
+    return {REQUEST_VARIABLE: requested, DEPLOY_VARIABLE: done}
+
+
+def test_after_the_wider_proof_only_what_it_changed_is_recorded_once_more() -> None:
+    variables = deployed()
+    hear(variables)
+    confirmed(variables, GOOD, TAKEN_BACK)
+    assert states(variables) == (False, [("rolled_back", True)])
+    hear(variables)
+    assert states(variables) == (False, [])
+
+
+def test_a_wider_proof_that_changes_nothing_leaves_nothing_to_record() -> None:
+    variables = deployed()
+    hear(variables)
+    confirmed(variables, GOOD, {"id": "robot-1/bad", "outcome": "installed"})
+    assert states(variables) == (False, [])
+
+
+def test_what_the_ledger_never_heard_is_not_taken_back() -> None:
+    """The first call did not reach the CA: all outcomes are recorded as they are now."""
+    variables = deployed()
+    confirmed(variables, GOOD, TAKEN_BACK)
+    assert states(variables) == (False, [("installed", False), ("rolled_back", False)])
+    hear(variables)
+    assert states(variables) == (False, [])
+
+
+def test_what_an_earlier_run_left_unconfirmed_is_taken_back() -> None:
+    requested = request_result([{**entry("none", "bad"), "unconfirmed": True}], check_mode=False)
+    assert (requested["due"], requested["changed"]) == (False, False)
+    variables = {REQUEST_VARIABLE: requested}
+    confirmed(variables, TAKEN_BACK)
+    assert states(variables) == (False, [("rolled_back", True)])
+
+
+@pytest.mark.parametrize("code", ["window", "backoff", "budget"])
+def test_what_is_deferred_is_told_and_is_neither_due_nor_a_failure(code: str) -> None:
+    waiting = {**entry("issue"), "deferred": {"code": code, "message": "not before Monday"}}
+    result = request_result([waiting, entry("none", "other")], check_mode=False)
+    assert (result["due"], result["changed"], result.get("failed", False)) == (False, False, False)
+    assert "ticket" not in result
+    assert result["msg"] == f"robot-1/https: would issue (missing: m), deferred ({code}): not before Monday"
+    assert "deferred: not before Monday" in result["diff"][0]["after"]
+    assert request_result([waiting, entry("reload", "other")], check_mode=False)["changed"]
+    assert request_result([waiting, entry("refuse", "other")], check_mode=False)["failed"]
+
+
+def test_a_plan_says_what_is_due_and_changes_nothing() -> None:
+    result = request_result([entry("issue")], check_mode=False, plans=True)
+    assert (result["due"], result["changed"], result.get("ticket")) == (True, False, None)
+    assert result["msg"] == "robot-1/https: would issue (missing: m)"
+    assert request_result([entry("refuse")], check_mode=False, plans=True)["failed"]
+
+
+def test_what_was_not_tried_is_a_warning_and_no_failure_of_the_host() -> None:
+    result = deploy_result([{"id": "robot-1/https", "outcome": "not_tried", "said": "the CA is down"}], ticket="t")
+    assert (result["problems"], result["changed"]) == ([], False)
+    assert result["warnings"] == ["robot-1/https: not_tried: the CA is down"]
+    assert "warnings" not in deploy_result([{"id": "robot-1/https", "outcome": "installed"}], ticket="t")
