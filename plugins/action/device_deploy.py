@@ -18,10 +18,12 @@ from ansible_collections.certfleet.tls.plugins.module_utils._device.errors impor
 from ansible_collections.certfleet.tls.plugins.module_utils._device.requests_library import require_requests
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
 from ansible_collections.certfleet.tls.plugins.plugin_utils._controller_files import file_reader
+from ansible_collections.certfleet.tls.plugins.plugin_utils._device_confirm import confirmed_entries
 from ansible_collections.certfleet.tls.plugins.plugin_utils._device_entries import refuse_delegation
-from ansible_collections.certfleet.tls.plugins.plugin_utils._device_flow import deploy_entries
+from ansible_collections.certfleet.tls.plugins.plugin_utils._device_flow import Setting, deploy_entries
 from ansible_collections.certfleet.tls.plugins.plugin_utils._device_single import OPTIONS, deploy_single
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
+    DEPLOY_VARIABLE,
     EngineError,
     deploy_result,
     plain_variables,
@@ -31,8 +33,10 @@ from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
     settle,
     ticket_of,
 )
+from ansible_collections.certfleet.tls.plugins.plugin_utils._wider_proof import wider_verdicts
 
 _FLOW_OPTIONS = {
+    "step": {"type": "str", "choices": ["deploy", "confirm"], "default": "deploy"},
     "certificates": {"type": "list", "elements": "dict"},
     "issued": {"type": "dict"},
     "ca": {"type": "dict"},
@@ -59,24 +63,40 @@ class ActionModule(ActionBase):
                 required_by={name: ("address",) for name in OPTIONS if "default" not in OPTIONS[name]},
             )
             if args["address"]:
+                if args["step"] != "deploy":
+                    raise DeviceError("step confirm belongs to the flow; with address there is nothing to confirm.")
                 host = str(task_vars["inventory_hostname"])
                 read = file_reader(self, where=host)
                 return {**result, **deploy_single(args, host=host, read_file=read, check_mode=self._task.check_mode)}
-            return {**result, **self._flow(args, task_vars)}
+            step = self._confirm if args["step"] == "confirm" else self._deploy
+            return {**result, **step(args, self._setting(args, task_vars), task_vars)}
         except (DeviceError, X509Error, EngineError) as exc:
             return settle({**result, "failed": True, "msg": str(exc)}, self, task_vars)
 
-    def _flow(self, args: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+    def _setting(self, args: Mapping[str, Any], task_vars: Mapping[str, Any]) -> Setting:
         host = str(task_vars["inventory_hostname"])
-        entries, diffs = deploy_entries(
-            read_requests(task_vars, args),
-            issued=read_issued(task_vars, args),
-            ca=read_ca(task_vars, args),
-            apis=args["apis"],
+        return Setting(
             host=host,
             default_address=str(task_vars.get("ansible_host") or host),
+            ca=read_ca(task_vars, args),
+            issued=read_issued(task_vars, args),
+            apis=args["apis"],
             read_file=file_reader(self, where=host),
-            check_mode=bool(self._task.check_mode),
         )
+
+    def _deploy(self, args: Mapping[str, Any], setting: Setting, task_vars: dict[str, Any]) -> dict[str, Any]:
+        check_mode = bool(self._task.check_mode)
+        entries, diffs = deploy_entries(read_requests(task_vars, args), setting=setting, check_mode=check_mode)
         result = deploy_result(entries, ticket=ticket_of(task_vars))
         return {**result, "diff": diffs} if diffs else result
+
+    def _confirm(self, args: Mapping[str, Any], setting: Setting, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """The whole answer of the deploy step once more; only what came out otherwise is a change."""
+        deployed = task_vars.get(DEPLOY_VARIABLE) or {}
+        entries = [dict(entry) for entry in deployed.get("certificates") or ()]
+        if entries and not self._task.check_mode:
+            requested = read_requests(task_vars, args)
+            entries = confirmed_entries(entries, requested, wider_verdicts(task_vars), setting=setting)
+        result = deploy_result(entries, ticket=str(deployed.get("ticket") or ticket_of(task_vars)))
+        removed = any(entry.get("revised") and entry["outcome"] == "removed" for entry in entries)
+        return {**result, "changed": removed, "confirmed": True}

@@ -185,7 +185,7 @@ def _after_failure(
     if now.leaf.fingerprint == wish.fingerprint:
         if wish.on_failure == "keep":
             return Delivered("kept", before.leaf, now.leaf, f"{why} The new certificate was left in place.", proof)
-        return _taken_back(access, wish, before, waiting, now=now, why=why, proof=proof)
+        return _taken_back(access, now, waiting, before=before.leaf, why=why, proof=proof)
     if before.leaf is not None and now.leaf.fingerprint == before.leaf.fingerprint:
         if was_served:
             return Delivered("rolled_back", before.leaf, now.leaf, f"{why} The former certificate is back.", proof)
@@ -200,19 +200,36 @@ def _why(answer: Answer, proof: dict[str, Any]) -> str:
     return f"{answer.said}. {proof['said']}"
 
 
+def take_back(access: Access, *, fingerprint: str, why: str, waiting: Waiting | None = None) -> Delivered:
+    """Remove a pair that was proved here and that others do not accept. If another leaf is served by now, it is left alone."""
+    now = access.meet()
+    if now.leaf is None:
+        return Delivered("failed", None, None, f"{why} It was to be removed, but: {now.seen.said}")
+    if now.leaf.fingerprint != fingerprint:
+        said = f"{why} By now another certificate is served ({now.leaf.subject or now.leaf.fingerprint}); it was left alone."
+        return Delivered("failed", now.leaf, now.leaf, said)
+    if not now.recognised:
+        said = f"{why} It was to be removed, but {stranger_text(now, identity=access.identity)}"
+        return Delivered("kept", now.leaf, now.leaf, said)
+    return _taken_back(access, now, waiting or Waiting(), before=now.leaf, why=why, proof=None)
+
+
 def _taken_back(
-    access: Access, wish: Wish, before: Met, waiting: Waiting, *, now: Met, why: str, proof: dict[str, Any]
+    access: Access, now: Met, waiting: Waiting, *, before: Leaf | None, why: str, proof: dict[str, Any] | None
 ) -> Delivered:
+    """Remove the pair that is served now."""
+    fingerprint = now.leaf.fingerprint if now.leaf else ""
     if access.api.remove is None:
         said = f"{why} API '{access.api.name}' does not say how to remove a certificate: the new one was left in place."
-        return Delivered("kept", before.leaf, now.leaf, said, proof)
+        return Delivered("kept", before, now.leaf, said, proof)
     answer = access.client(now).remove()
-    after = _until_another(access, wish.fingerprint, waiting)
-    if after.leaf is not None and after.leaf.fingerprint != wish.fingerprint:
+    is_taken = answer.kind in {"accepted", "uncertain"}
+    after = _until_another(access, fingerprint, waiting) if is_taken else access.meet()
+    if after.leaf is not None and after.leaf.fingerprint != fingerprint:
         said = f"{why} The new certificate was removed, the device serves its built-in one."
-        return Delivered("removed", before.leaf, after.leaf, said, proof)
+        return Delivered("removed", before, after.leaf, said, proof)
     said = f"{why} Removing the new certificate did not help: {answer.said}; {after.seen.said}"
-    return Delivered("kept" if after.leaf else "failed", before.leaf, after.leaf, said, proof)
+    return Delivered("kept" if after.leaf else "failed", before, after.leaf, said, proof)
 
 
 def remove(access: Access, *, waiting: Waiting | None = None) -> Delivered:
