@@ -16,6 +16,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.certfleet.tls.plugins.module_utils._device.errors import DeviceError
 from ansible_collections.certfleet.tls.plugins.module_utils._device.inspection import (
+    acquaintance_of,
     inspect,
     inspect_own,
     read_own_pair,
@@ -36,6 +37,7 @@ from ansible_collections.certfleet.tls.plugins.plugin_utils._device_entries impo
     with_new_key,
     with_own_pair,
 )
+from ansible_collections.certfleet.tls.plugins.plugin_utils._device_states import defer_busy
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
     absent_result,
     failure,
@@ -152,9 +154,13 @@ class ActionModule(ActionBase):
         defer([entry], {spec.id: known}, task_vars=task_vars, templar=self._templar, ca=ca, now=now)
         if entry["verdict"] in {"none", "refuse"} or entry.get("deferred"):
             return entry
-        if check_mode or is_plan([entry], task_vars, self._templar):
+        plans = is_plan([entry], task_vars, self._templar)
+        if check_mode or (plans and not settings.api.change_states):
             return entry
         spec = replace(spec, api=resolve(spec.api, task_vars, self._templar))
+        defer_busy(entry, spec.api or {}, settings, acquaintance_of(settings, known, own=own), finding.met)
+        if plans or entry.get("deferred"):
+            return entry
         return with_own_pair(entry, spec, own) if own else with_new_key(entry, spec)
 
 
