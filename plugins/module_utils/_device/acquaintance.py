@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .._probe.connection import endpoint_text
+from .._probe.connection import Detour, Way, endpoint_text, patience, way_to
 from .._probe.errors import ProbeError
 from .._probe.tls import Seen, look
 from .._x509.errors import X509Error
@@ -15,17 +15,17 @@ from .._x509.judge import Known, Served
 from .._x509.parse import Leaf, parse_certificate
 from .errors import DeviceError
 
-LOOK_TIMEOUT = 5.0
-
 
 @dataclass(frozen=True)
 class Target:
-    """A device's HTTPS endpoint. C(verify_hostname) is another name that its present certificate may carry."""
+    """A device's HTTPS endpoint. C(verify_hostname) is another name that its present certificate may carry; C(proxy) is what
+    leads there, if it cannot be reached directly."""
 
     address: str
     port: int
     server_name: str
     verify_hostname: str = ""
+    proxy: Detour | None = None
 
     @property
     def text(self) -> str:
@@ -79,17 +79,18 @@ class Acquaintance:
 
     def _look(self, target: Target) -> Seen:
         try:
-            seen = _see(target, target.server_name, self.anchors)
-            if seen.failure == "name" and target.verify_hostname not in ("", target.server_name):
-                other = _see(target, target.verify_hostname, self.anchors)
-                return other if other.trusted else seen
+            with way_to(target.proxy) as via:
+                seen = _see(target, target.server_name, self.anchors, via)
+                if seen.failure == "name" and target.verify_hostname not in ("", target.server_name):
+                    other = _see(target, target.verify_hostname, self.anchors, via)
+                    return other if other.trusted else seen
         except ProbeError as exc:
             raise DeviceError(f"{target.text}: {exc}") from exc
         return seen
 
 
-def _see(target: Target, name: str, anchors: str | None) -> Seen:
-    return look(target.address, target.port, server_name=name, anchors=anchors, timeout=LOOK_TIMEOUT)
+def _see(target: Target, name: str, anchors: str | None, via: Way | None) -> Seen:
+    return look(target.address, target.port, server_name=name, anchors=anchors, timeout=patience(via), via=via)
 
 
 def stranger_text(met: Met, *, identity: str) -> str:

@@ -165,6 +165,7 @@ def _prove(access: Access, wish: Wish, waiting: Waiting, *, timeout: float) -> d
         sleep=waiting.sleep,
         clock=waiting.clock,
         interval=access.api.wait_interval,
+        proxy=access.target.proxy,
     )
 
 

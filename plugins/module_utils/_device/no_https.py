@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+from .._probe.connection import patience, way_to
 from .._probe.plain_http import plain_http
 from .._probe.tls import Seen
 from .acquaintance import Target
@@ -22,6 +24,10 @@ def explain_no_leaf(seen: Seen, target: Target, api: Api) -> str:
 
     Plain HTTP is asked without any login.
     """
+    if seen.failure == "proxy_away":
+        return seen.said
+    if seen.failure == "proxy_refuses":
+        raise DeviceError(seen.said)
     if seen.failure == "not_tls":
         raise DeviceError(
             f"no HTTPS: {target.text} answers, but not with TLS. Check the port, and whether a proxy is in between."
@@ -45,5 +51,11 @@ def _answering_ports(target: Target, api: Api) -> list[int]:
     if not ports:
         return []
     with ThreadPoolExecutor(max_workers=len(ports)) as pool:
-        answers = pool.map(lambda port: plain_http(target.address, port, timeout=_HTTP_TIMEOUT), ports)
+        answers = pool.map(lambda port: _asked(target, port), ports)
     return [int(answer["port"]) for answer in answers if answer["answers"]]
+
+
+def _asked(target: Target, port: int) -> dict[str, Any]:
+    with way_to(target.proxy) as via:
+        limit = _HTTP_TIMEOUT if via is None else patience(via)
+        return plain_http(target.address, port, timeout=limit, via=via)

@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from .._probe.connection import endpoint_text, is_ip
+from .._probe.connection import TunnelError, Way, endpoint_text, is_ip, open_connection, patience, way_to
+from .._probe.errors import ProbeError
 from .._probe.tls import trusting
 from .acquaintance import Met, Target
 from .description import Api
@@ -19,9 +23,8 @@ from .errors import DeviceError
 from .jmespath_library import JMESPathError, jmespath
 from .login import Credentials, login_headers, without_secrets
 from .pair import Pair, fill_body
-from .requests_library import HTTPAdapter, requests, require_requests
+from .requests_library import HTTPAdapter, connect_by, requests, require_requests
 
-_CONNECT_TIMEOUT = 5.0
 _MOST_ANSWER = 64 * 1024
 _MOST_LIST = 4 * 1024 * 1024
 # What urllib3 and OpenSSL say, during the handshake, of another leaf than the one that was recognised.
@@ -56,16 +59,25 @@ class _PinnedAdapter(HTTPAdapter):
     that its documentation offers to subclasses keep it from that.
     """
 
-    def __init__(self, *, context: ssl.SSLContext, fingerprint: str, server_name: str) -> None:
-        self._context, self._fingerprint, self._server_name = context, fingerprint, server_name
+    def __init__(
+        self,
+        *,
+        context: ssl.SSLContext,
+        fingerprint: str,
+        server_name: str,
+        dial: Callable[[float], socket.socket] | None = None,
+    ) -> None:
+        self._context, self._fingerprint, self._server_name, self._dial = context, fingerprint, server_name, dial
         self._requirement = "CERT_REQUIRED" if context.verify_mode == ssl.CERT_REQUIRED else "CERT_NONE"
         super().__init__(max_retries=0)
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> Any:
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         kwargs.update(ssl_context=self._context, assert_fingerprint=self._fingerprint, cert_reqs=self._requirement)
         if not is_ip(self._server_name):
             kwargs["server_hostname"] = self._server_name
-        return super().init_poolmanager(*args, **kwargs)
+        super().init_poolmanager(*args, **kwargs)
+        if self._dial is not None:
+            connect_by(self._dial, self.poolmanager)
 
     def get_connection_with_tls_context(self, request: Any, *_args: Any, **_kwargs: Any) -> Any:
         # requests 2.32 and later; earlier ones do just this.
@@ -93,8 +105,11 @@ class DeviceClient:
         context.check_hostname = False
         if not met.seen.trusted:
             context.verify_mode = ssl.CERT_NONE
-        name = target.server_name
-        adapter = _PinnedAdapter(context=context, fingerprint=met.leaf.fingerprint, server_name=name)
+        self._ways = ExitStack()
+        self._via: Way | None = None
+        dial = self._dial if target.proxy is not None else None
+        name, fingerprint = target.server_name, met.leaf.fingerprint
+        adapter = _PinnedAdapter(context=context, fingerprint=fingerprint, server_name=name, dial=dial)
         self._session.mount("https://", adapter)
         self._session.mount("http://", _NoPlainHttp())
 
@@ -130,8 +145,20 @@ class DeviceClient:
             return Fetched("unreadable", f"{self._target.text} answers with something that is no JSON", status)
 
     def close(self) -> None:
-        """End the connection that C(fetch) may have left open."""
+        """End the connection that C(fetch) may have left open, and the way through a proxy."""
         self._session.close()
+        self._ways.close()
+        self._via = None
+
+    def _dial(self, timeout: float) -> socket.socket:
+        """A connection through the proxy."""
+        if self._via is None:
+            self._via = self._ways.enter_context(way_to(self._target.proxy))
+        deadline = time.monotonic() + timeout
+        try:
+            return open_connection(self._target.address, self._target.port, deadline=deadline, via=self._via)
+        except ProbeError as exc:
+            raise DeviceError(f"{self._target.text}: {exc}") from exc
 
     def _send(
         self,
@@ -151,7 +178,7 @@ class DeviceClient:
         except requests.RequestException as exc:
             return self._broken(exc)
         finally:
-            self._session.close()
+            self.close()
         return Answer(self._kind(status, accepted, absent), self._said(status, text), status)
 
     def _exchange(
@@ -163,7 +190,7 @@ class DeviceClient:
             method,
             f"https://{where}{self._api.base_path}{path}",
             headers=self._login,
-            timeout=(min(_CONNECT_TIMEOUT, timeout), timeout),
+            timeout=(min(patience(self._target.proxy), timeout), timeout),
             allow_redirects=False,
             stream=True,
             **content,
@@ -199,8 +226,11 @@ class DeviceClient:
                 "stranger",
                 f"{self._target.text} suddenly serves another certificate than a moment ago. Nothing was sent.",
             )
-        kind = type(exc).__name__
-        return Answer("uncertain", f"{self._target.text}: the connection broke before the answer was complete ({kind})")
+        why = type(exc).__name__
+        fault = self._via.explain(_tunnel_error_in(exc)) if self._via is not None else exc
+        if isinstance(fault, TunnelError):
+            why = fault.said.rstrip(".")
+        return Answer("uncertain", f"{self._target.text}: the connection broke before the answer was complete ({why})")
 
 
 class _NoPlainHttp(HTTPAdapter):
@@ -208,6 +238,14 @@ class _NoPlainHttp(HTTPAdapter):
 
     def send(self, request: Any, *_args: Any, **_kwargs: Any) -> Any:
         raise DeviceError(f"{request.url} is plain HTTP: logins and keys are only sent over HTTPS.")
+
+
+def _tunnel_error_in(exc: BaseException) -> OSError:
+    """What stopped the dialling, of which requests only keeps the text; otherwise an error that says that it broke."""
+    found: BaseException | None = exc
+    while found is not None and not isinstance(found, TunnelError):
+        found = found.__cause__ or found.__context__
+    return found or ConnectionResetError()
 
 
 def _beginning_of(response: Any, most: int) -> str:

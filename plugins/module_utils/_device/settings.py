@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .._probe.connection import plain_address
+from .._probe.connection import Detour, plain_address
+from .._probe.errors import ProbeError
 from .acquaintance import Target
 from .description import Api, find_api
 from .errors import DeviceError
@@ -17,7 +18,7 @@ from .login import Credentials
 
 # Fields of a specification's `api` that are no part of an API's description.
 _OF_THE_HOST = frozenset({"name", "username", "password", "ca_path", "verify_hostname", "pinned_spki"})
-_OF_PROVE = frozenset({"address", "port", "server_name", "hold", "timeout"})
+_OF_PROVE = frozenset({"address", "port", "server_name", "hold", "timeout", "proxy", "proxy_ssh_options"})
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,18 @@ def _target(api: Mapping[str, Any], prove: Mapping[str, Any], default_address: s
         port=int(_number(prove.get("port") or 443, "prove.port", 1, 65535, where=where)),
         server_name=plain_address(str(prove.get("server_name") or address)),
         verify_hostname=plain_address(str(api.get("verify_hostname") or "")),
+        proxy=_proxy(prove, where=where) if prove.get("proxy") else None,
     )
+
+
+def _proxy(prove: Mapping[str, Any], *, where: str) -> Detour | None:
+    # Imported only where there is one: what a parent process has loaded, each of its workers carries along.
+    from .._probe.tunnel import parse_proxy
+
+    try:
+        return parse_proxy(str(prove["proxy"]), prove.get("proxy_ssh_options"), where=where)
+    except ProbeError as exc:
+        raise DeviceError(str(exc)) from exc
 
 
 def _number(value: Any, field: str, low: float, high: float, *, where: str) -> float:
