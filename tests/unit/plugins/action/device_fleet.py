@@ -33,6 +33,7 @@ class Fleet:
         self.authority = TestAuthority("Fleet")
         self.pins: list[str] = []
         self.leaves: list[dict[str, str]] = []
+        self.failures: dict[str, Any] = {}
 
     @property
     def address(self) -> str:
@@ -45,7 +46,7 @@ class Fleet:
 
     def ca(self) -> dict[str, Any]:
         authority = {"anchors": self.authority.anchors, "chain": self.authority.chain}
-        identity = {"pins": self.pins, "leaves": self.leaves}
+        identity = {"pins": self.pins, "leaves": self.leaves, "failures": self.failures}
         return {
             "available": True,
             "ca_host": "ca",

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import (
+    Failure,
     Have,
     Judgement,
     Known,
@@ -20,6 +21,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import (
     Staged,
     judge,
     renewal_due_at,
+    with_history,
 )
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key, spki_of
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import Leaf, to_leaf
@@ -207,18 +209,30 @@ def test_by_default_the_last_third_of_the_life_is_the_window(lifetime: int) -> N
     assert abs(renewal_due_at(leaf, None) - (NOW + lifetime * 2 / 3)) <= 1
 
 
+FAILED: dict[str, Any] = {
+    "count": 2,
+    "first_at": "2026-11-20T02:00:11Z",
+    "last_at": "2026-11-21T02:00:09Z",
+    "outcome": "kept",
+    "said": "no",
+}
+
+
 def test_ca_info_is_picked_apart_by_identity() -> None:
     ca = {
         "available": True,
         "authorities": {"fleet": {"anchors": "ROOT", "chain": FLEET.issuing_leaf.pem}},
         "identities": {
             "robot-1": {"pins": ["aa"], "leaves": [{"fingerprint": "bb", "state": "issued"}]},
-            "robot-2": {"pins": ["cc"], "leaves": []},
+            "robot-2": {"pins": ["cc"], "leaves": [], "failures": {"https": FAILED}},
         },
     }
     known = Known.from_ca_info(ca, identity="robot-1", authority="fleet")
     assert (known.pins, known.leaves, known.anchors) == (frozenset({"aa"}), {"bb": "issued"}, "ROOT")
     assert known.chain == (FLEET.issuing_leaf.fingerprint,)
+    assert known.failures == {}
+    failures = Known.from_ca_info(ca, identity="robot-2", authority="fleet").failures
+    assert failures == {"https": Failure(2, FAILED["first_at"], FAILED["last_at"], "kept", "no")}
     other = Known.from_ca_info(ca, identity="robot-3", authority="clients")
     assert (other.available, other.issuing, other.pins) == (True, None, frozenset())
     assert "no authority 'clients'" in other.message
@@ -231,3 +245,37 @@ def test_the_renewal_point_itself_is_due(seconds: int, reasons: list[str]) -> No
     assert point == NOW + 60 * DAY
     wanted = replace(spec(), renew_before=30 * DAY)
     assert codes(judge(wanted, host(), KNOWN, now=point + seconds)) == reasons
+
+
+ONCE = Failure(1, "2026-11-21T02:00:09Z", "2026-11-21T02:00:09Z", "rolled_back", "the service did\nnot start")
+OFTEN = replace(ONCE, count=3, first_at="2026-11-19T02:00:11Z")
+
+
+@pytest.mark.parametrize(
+    ("failure", "story"),
+    [
+        (None, ""),
+        (ONCE, "; this has failed once, 2026-11-21T02:00:09Z (rolled_back): the service did not start"),
+        (
+            replace(OFTEN, said="no"),
+            "; this has failed 3 times in a row since 2026-11-19T02:00:11Z, last 2026-11-21T02:00:09Z (rolled_back): no",
+        ),
+        (replace(ONCE, said=""), "; this has failed once, 2026-11-21T02:00:09Z (rolled_back): no reason given"),
+    ],
+)
+def test_the_first_reason_says_what_went_wrong_last_time(failure: Failure | None, story: str) -> None:
+    plain = judge(spec(), host(served=Served(BUILT_IN, False), deviations=("m",)), KNOWN, now=NOW)
+    told = with_history(plain, failure)
+    assert [reason.message for reason in told.reasons] == [f"m{story}", plain.reasons[1].message]
+    assert (told.verdict, codes(told)) == (plain.verdict, codes(plain))
+
+
+def test_old_failures_are_not_told_where_nothing_is_sent_or_due() -> None:
+    for have, known, wanted in ((host(), KNOWN, spec()), (device(BUILT_IN, trusted=False), KNOWN, ROBOT)):
+        judgement = judge(wanted, have, known, now=NOW)
+        assert with_history(judgement, OFTEN) == judgement
+
+
+def test_a_long_story_is_cut_short() -> None:
+    judgement = with_history(judge(spec(), host(None), KNOWN, now=NOW), replace(ONCE, said="x" * 5000))
+    assert len(judgement.reasons[0].message) < 500
