@@ -18,7 +18,8 @@ name: mir_fleet_views
 short_description: The MiR Fleets that manage some robots
 version_added: 1.0.0
 description:
-  - Each Fleet that is to be asked what it thinks of these robots, as M(certfleet.tls.device_view) takes it in O(certfleet.tls.device_view#module:views).
+  - Each Fleet that is to be asked what it thinks of these robots, as M(certfleet.tls.device_view) takes it in
+    O(certfleet.tls.device_view#module:views).
   - A robot's Fleet is the one that its variable C(mir_robot_fleet) names, else the first that has a login (C(mir_fleet_username)).
     Robots with C(mir_robot_fleet_view=false) are left out.
   - A Fleet that a slice of the inventory does not hold has no login there, and will not be asked.
