@@ -109,14 +109,14 @@ def look_after(
             devices.update(answers)
             asked = asked or bool(answers)
             mine = {host: device for host, device in mine.items() if host not in answers or answers[host]["worse"]}
-            if waiting.clock() >= deadline:
+            if waiting.clock() + interval >= deadline:
                 break
             if mine:
-                waiting.sleep(min(interval, max(deadline - waiting.clock(), 0.0)))
-        for host in mine:
-            if devices[host]["worse"] is None:
-                devices[host]["said"] = problem or f"{source.name} could not tell in time"
-        if problem and mine:
+                waiting.sleep(interval)
+        silent = [host for host in mine if devices[host]["worse"] is None]
+        for host in silent:
+            devices[host]["said"] = problem
+        if silent:
             notes.append(problem)
     worse = sorted(host for host, entry in devices.items() if entry["worse"])
     notes.insert(0, f"worse than before: {', '.join(worse)}" if worse else _content(asked, by_host))
