@@ -19,6 +19,7 @@ description:
     follow. The role C(tls_certificate) is made of them.
 extends_documentation_fragment:
   - certfleet.tls.attributes
+  - certfleet.tls.deferral
   - certfleet.tls.attributes.controller_only
 attributes:
   check_mode:
@@ -264,8 +265,23 @@ certificates:
     served:
       description: The fields of the leaf that the device serves, and whether clients trust it (C(trusted), C(said)).
       type: dict
+    deferred:
+      description:
+        - Why it is left alone for now although it is due. C(code) is V(window), V(backoff) or V(budget), C(message) says it to people,
+          and C(until) is when it may be tried again, where that is known.
+        - Such a certificate counts neither as due nor as failed.
+      type: dict
+      returned: when it has to wait
+      sample:
+        code: window
+        message: outside the change windows of this host, the next one opens 2026-11-23T21:00:00Z (tls_change_windows)
+        until: "2026-11-23T21:00:00Z"
+    failures:
+      description: How often in a row its deploys have failed.
+      type: int
+      returned: when the verdict is not V(none)
 due:
-  description: Whether a verdict is not V(none).
+  description: Whether something has to be done now, that is neither refused nor deferred.
   returned: success
   type: bool
 absent:
