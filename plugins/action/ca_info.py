@@ -15,6 +15,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._x509.duration impor
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
 from ansible_collections.certfleet.tls.plugins.plugin_utils._ca_call import CACallError, ca_host, call_ca, options_of
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
+    CA_VARIABLE,
     DEPLOY_VARIABLE,
     REQUEST_VARIABLE,
     EngineError,
@@ -73,20 +74,26 @@ class ActionModule(ActionBase):
             "ca_host": host,
             "message": "",
             "pause": pause,
+            "hosts": self._hosts(task_vars),
             "time": answer.get("time"),
         }
+
+    def _hosts(self, task_vars: Mapping[str, Any]) -> int:
+        """How many hosts a share of the budget is a share of: those of the play, or of the earlier one that chose them."""
+        if self._task.args.get("failure_budget") in (None, ""):
+            return 0
+        return max(len(_play_hosts(task_vars)), int((task_vars.get(CA_VARIABLE) or {}).get("hosts") or 0))
 
     def _pause(self, open_failures: list[Mapping[str, Any]], task_vars: Mapping[str, Any]) -> dict[str, Any] | None:
         """Whether nothing further may be begun; only where the task sets a budget."""
         args = self._task.args
         if args.get("failure_budget") in (None, ""):
             return None
-        hosts = [str(host) for host in task_vars.get("ansible_play_hosts_all") or batch_hosts(task_vars)]
-        budget = budget_of(args["failure_budget"], hosts=len(hosts))
+        budget = budget_of(args["failure_budget"], hosts=self._hosts(task_vars))
         canary = boolean(args.get("canary", False))
         # Before the waves nothing has been tried; reading what 1,000 hosts have registered is not for free.
         wanted = (REQUEST_VARIABLE, DEPLOY_VARIABLE)
-        progress = Progress.of(raw_variables(task_vars, hosts, *wanted)) if canary else Progress()
+        progress = Progress.of(raw_variables(task_vars, _play_hosts(task_vars), *wanted)) if canary else Progress()
         lately = {f"{item['identity']}/{item['name']}" for item in open_failures}
         why = pause_of(progress, lately=lately, budget=budget, canary=canary)
         if why:
@@ -99,3 +106,7 @@ class ActionModule(ActionBase):
                 "except": [identity_of({"inventory_hostname": first[0], **first[1]})],
             }
         return None
+
+
+def _play_hosts(task_vars: Mapping[str, Any]) -> list[str]:
+    return [str(host) for host in task_vars.get("ansible_play_hosts_all") or batch_hosts(task_vars)]

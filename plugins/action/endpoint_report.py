@@ -68,6 +68,8 @@ class ActionModule(ActionBase):
             rows,
             absent_fails=args["absent_fails"],
             check_mode=check_mode,
+            # After a failure it stays a complaint that clients are not content, until an attempt has put it right.
+            waiting={host for host, why in deferrals.items() if why["code"] != "backoff"},
         )
         for host, why in deferrals.items():
             # A window opens and a backoff ends by themselves; a spent budget waits for somebody.
@@ -92,7 +94,7 @@ def _standings(
         if request is None and host not in expected:
             continue
         standings[str(host)] = standing_of(request, variables.get(DEPLOY_VARIABLE), check_mode=check_mode)
-        why = deferral_of(request)
+        why = deferral_of(request, variables.get(DEPLOY_VARIABLE))
         if why and standings[str(host)] == "deferred":
             deferrals[str(host)] = why
     return standings, deferrals
@@ -116,9 +118,18 @@ def _absent_machines(task_vars: dict[str, Any], listed: set[str]) -> dict[str, s
 
 
 def _complaints(
-    task_vars: dict[str, Any], endpoints: list[Any], rows: list[Row], *, absent_fails: bool, check_mode: bool
+    task_vars: dict[str, Any],
+    endpoints: list[Any],
+    rows: list[Row],
+    *,
+    absent_fails: bool,
+    check_mode: bool,
+    waiting: set[str],
 ) -> dict[str, list[str]]:
-    """By host, what the operator must hear of: a refused request, a bad outcome, an endpoint that no client accepts."""
+    """By host, what the operator must hear of: a refused request, a bad outcome, an endpoint that no client accepts.
+
+    O(waiting) hosts are known not to have what they should have.
+    """
     complaints: dict[str, list[str]] = {}
     for host in task_vars.get("ansible_play_hosts_all") or ():
         variables = task_vars["hostvars"].raw_get(host)
@@ -132,7 +143,8 @@ def _complaints(
     bad = {"unproved"} | ({"absent"} if absent_fails else set())
     for endpoint, row in zip(endpoints, rows):
         host = str(endpoint["host"])
-        if row.state in bad and host not in complaints and not check_mode:
+        waits = host in waiting and endpoint.get("product") != "own"
+        if row.state in bad and host not in complaints and not check_mode and not waits:
             complaints[host] = [f"{row.endpoint}: {row.state} ({row.after}; {row.proof})"]
     return complaints
 

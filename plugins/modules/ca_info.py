@@ -132,6 +132,12 @@ pause:
       V(null) when there is no reason to pause.
   returned: success
   type: dict
+hosts:
+  description:
+    - How many hosts a share in O(failure_budget) is a share of. Those of the play, or of an earlier play whose hosts this one's were
+      chosen from.
+  returned: when available
+  type: int
 time:
   description: The CA host's clock, in unix seconds.
   returned: when available

@@ -71,10 +71,12 @@ def standings_text(standings: Mapping[str, str], deferrals: Mapping[str, str]) -
     return lines
 
 
-def deferral_of(request: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Why (the first of) a machine's certificates was put off: code and message."""
+def deferral_of(request: Mapping[str, Any] | None, deploy: Mapping[str, Any] | None = None) -> Mapping[str, Any] | None:
+    """Why (the first of) a machine's certificates was put off: code and message. Deploy does it to a device that is busy by then."""
     entries = (request or {}).get("certificates") or ()
-    return next((entry["deferred"] for entry in entries if entry.get("deferred")), None)
+    done = (deploy or {}).get("certificates") or ()
+    busy = ({"code": "window", "message": str(entry.get("said"))} for entry in done if entry["outcome"] == "deferred")
+    return next((entry["deferred"] for entry in entries if entry.get("deferred")), next(busy, None))
 
 
 def _names(hosts: Iterable[str]) -> str:

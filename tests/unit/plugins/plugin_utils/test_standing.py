@@ -62,3 +62,5 @@ def test_four_hundred_machines_are_a_few_lines() -> None:
 def test_the_first_deferral_is_told() -> None:
     assert deferral_of(request(FINE, LATER)) == LATER["deferred"]
     assert deferral_of(request(FINE)) is None
+    busy = {"certificates": [{"id": "a/x", "outcome": "deferred", "said": "the robot is at work"}]}
+    assert deferral_of(request(FINE), busy) == {"code": "window", "message": "the robot is at work"}
