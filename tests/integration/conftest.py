@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.certfleet.tls.tests.unit.emulated_devices import Emulator
+
+from .loopback_fleet import LoopbackFleet, enrolled_ca, robot_names
 from .machines import Lab, lab_command, robot
 from .playbook import run_playbook, site
 
@@ -54,3 +57,23 @@ def overlay(tmp_path: Path) -> Callable[[dict[str, Any]], Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def loopback_robots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """The emulator's process, for all tests that need no lab."""
+    devices = [{"name": name} for name in robot_names()]
+    with Emulator(tmp_path_factory.mktemp("robots"), *devices) as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="session")
+def enrolled_folder(loopback_robots: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CA that has issued nothing yet; each test gets a copy."""
+    return enrolled_ca(tmp_path_factory.mktemp("authority"), loopback_robots).folder
+
+
+@pytest.fixture
+def loopback_fleet(tmp_path: Path, loopback_robots: Emulator, enrolled_folder: Path) -> LoopbackFleet:
+    """Robots as they left the factory."""
+    return LoopbackFleet(tmp_path, loopback_robots, enrolled_folder)

@@ -17,6 +17,7 @@ from typing import Any
 CHECKOUT = Path(__file__).resolve().parents[2]
 INVENTORY = CHECKOUT / "inventories" / "lab"
 _RECAP = re.compile(r"^(\S+)\s+: (ok=\d+ .*)$", re.MULTILINE)
+_STANDING = re.compile(r"^([a-z ]+): \d+ \((.+)\)$", re.MULTILINE)
 _PROVED = re.compile(r"^proved: (\d+)/(\d+) endpoints", re.MULTILINE)
 
 
@@ -43,6 +44,11 @@ class Run:
     def failed(self) -> set[str]:
         """Hosts that failed or were unreachable."""
         return {host for host, figures in self.recap.items() if figures["failed"] or figures["unreachable"]}
+
+    @property
+    def standings(self) -> dict[str, set[str]]:
+        """How the machines came out of the run, as the lines below the table say (each names eight machines at most)."""
+        return {standing: set(names.split(", ")) for standing, names in _STANDING.findall(self.output)}
 
     def row(self, endpoint: str) -> str:
         """The line of the table for an endpoint."""
