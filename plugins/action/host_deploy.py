@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
+    DEPLOY_VARIABLE,
     EngineError,
     deploy_result,
     plain_variables,
@@ -22,6 +24,7 @@ from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
     ticket_of,
 )
 from ansible_collections.certfleet.tls.plugins.plugin_utils._host_entries import deploy_entry, orders_of
+from ansible_collections.certfleet.tls.plugins.plugin_utils._wider_proof import Verdict, wider_verdicts
 
 
 class ActionModule(ActionBase):
@@ -40,20 +43,80 @@ class ActionModule(ActionBase):
             return settle({**result, "failed": True, "msg": str(exc)}, self, task_vars)
 
     def _flow(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        args = self._task.args
+        args, ticket = self._task.args, ticket_of(task_vars)
         entries = {str(entry["id"]): entry for entry in read_requests(task_vars, args)}
+        step = str(args.get("step") or "deploy")
+        if step not in ("deploy", "confirm"):
+            raise EngineError(f"There is no step '{step}' of host_deploy. Choose deploy or confirm.")
         if self._task.check_mode:
-            return deploy_result([], ticket=ticket_of(task_vars))
+            return deploy_result([], ticket=ticket)
         authorities = (read_ca(task_vars, args) or {}).get("authorities") or {}
+        if step == "confirm":
+            return self._confirm(entries, authorities, task_vars)
         orders, done = orders_of(entries.values(), read_issued(task_vars, args), authorities)
+        keep_previous = boolean(task_vars.get("tls_certificate_keeps_previous") or False)
         if orders:
-            done += self._deploy(orders, entries, task_vars)
-        return deploy_result(done, ticket=ticket_of(task_vars))
+            done += self._deploy([{**order, "keep_previous": keep_previous} for order in orders], entries, task_vars)
+        return deploy_result(done, ticket=ticket)
 
     def _deploy(
         self, orders: list[dict[str, Any]], entries: Mapping[str, Mapping[str, Any]], task_vars: dict[str, Any]
     ) -> list[dict[str, Any]]:
-        arguments = {"orders": orders, "by": str(task_vars["inventory_hostname"])}
+        found, problem = self._ask("deploy", orders, task_vars)
+        if problem:
+            said = f"{problem} What is in place is wholly old or wholly new; the next run looks, and goes on."
+            ordered = (entries[f"{order['identity']}/{order['name']}"] for order in orders)
+            return [deploy_entry(entry, outcome="failed", said=said) for entry in ordered]
+        return [_entry_of(entries[item["id"]], item) for item in found]
+
+    # After the proof by others
+
+    def _confirm(
+        self,
+        entries: Mapping[str, Mapping[str, Any]],
+        authorities: Mapping[str, Any],
+        task_vars: dict[str, Any],
+    ) -> dict[str, Any]:
+        """The whole result of the deploy again, with what the others' verdict has made of it."""
+        earlier = (task_vars.get(DEPLOY_VARIABLE) or {}).get("certificates") or ()
+        done: dict[str, dict[str, Any]] = {str(entry["id"]): dict(entry) for entry in earlier}
+        verdicts = {name: verdict for name, verdict in wider_verdicts(task_vars).items() if name in entries}
+        for name in done.keys() & verdicts.keys():
+            done[name]["said"] = f"{done[name]['said']} {_remark(verdicts[name])}"
+        changed = False
+        for step, ok in (("confirm", True), ("restore", False)):
+            orders = [
+                _confirming(entry, verdicts[name], authorities)
+                for name, entry in entries.items()
+                if name in verdicts
+                and verdicts[name].ok is ok
+                # Where nothing is kept there is nothing to remove.
+                and (step == "restore" or done.get(name, entry).get("unconfirmed"))
+            ]
+            found, problem = self._ask(step, orders, task_vars) if orders else ([], None)
+            if problem:
+                for order in orders:
+                    self._not_reached(entries[f"{order['identity']}/{order['name']}"], step, problem, done)
+            for item in found:
+                _settle(entries[item["id"]], step, item, done)
+                changed = changed or bool(item["touched"])
+        return {**deploy_result(list(done.values()), ticket=ticket_of(task_vars)), "changed": changed}
+
+    def _not_reached(self, entry: Mapping[str, Any], step: str, problem: str, done: dict[str, dict[str, Any]]) -> None:
+        """The host did not answer: its pair in place is proved, and still waits for being confirmed."""
+        name = str(entry["id"])
+        said = f"{problem} The new pair is in service, the previous one on the host; the next run goes on."
+        if step == "restore":
+            said = f"Others do not accept the new pair, and it could not be taken back: {said}"
+            done[name] = {**deploy_entry(entry, outcome="failed", said=said, unconfirmed=True), "revised": True}
+        elif name in done:
+            done[name]["said"] = f"{done[name]['said']} {said}"
+
+    def _ask(
+        self, step: str, orders: list[dict[str, Any]], task_vars: dict[str, Any]
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """One round trip: (the module's answers, what went wrong)."""
+        arguments = {"step": step, "orders": orders, "by": str(task_vars["inventory_hostname"])}
         try:
             answer = self._execute_module(
                 module_name="certfleet.tls.host_deploy", module_args=arguments, task_vars=task_vars
@@ -62,11 +125,42 @@ class ActionModule(ActionBase):
             answer = {"failed": True, "msg": f"the connection to the host was lost: {exc}"}
         if answer.get("failed") or "certificates" not in answer:
             said = f"{answer.get('msg') or 'the module gave no reason'} {str(answer.get('module_stderr') or '')[-300:]}"
-            said = f"{said.strip()} What is in place is wholly old or wholly new; the next run looks, and goes on."
-            ordered = (entries[f"{order['identity']}/{order['name']}"] for order in orders)
-            return [deploy_entry(entry, outcome="failed", said=said) for entry in ordered]
-        fields = ("outcome", "said", "before", "after", "proof")
-        return [
-            deploy_entry(entries[item["id"]], **{field: item[field] for field in fields})
-            for item in answer["certificates"]
-        ]
+            return [], said.strip()
+        return list(answer["certificates"]), None
+
+
+def _entry_of(entry: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, Any]:
+    fields = ("outcome", "said", "before", "after", "proof", "unconfirmed")
+    return deploy_entry(entry, **{field: item[field] for field in fields})
+
+
+def _confirming(entry: Mapping[str, Any], verdict: Verdict, authorities: Mapping[str, Any]) -> dict[str, Any]:
+    """What the host needs to know to confirm a pair or to take it back."""
+    anchors = (authorities.get(entry["authority"]) or {}).get("anchors")
+    return {
+        "identity": entry["identity"],
+        "name": entry["name"],
+        **entry["spec"],
+        "anchors": anchors,
+        "said": verdict.said,
+    }
+
+
+def _remark(verdict: Verdict) -> str:
+    said = verdict.said.rstrip(".")
+    said = f"{said[:1].upper()}{said[1:]}."
+    return f"Not confirmed yet: {said}" if verdict.ok is None else said
+
+
+def _settle(entry: Mapping[str, Any], step: str, item: Mapping[str, Any], done: dict[str, dict[str, Any]]) -> None:
+    name = str(entry["id"])
+    if step == "confirm":
+        if name in done:
+            done[name]["unconfirmed"] = item["unconfirmed"]
+            if item["unconfirmed"]:  # it could not be removed
+                done[name]["said"] = item["said"]
+        return
+    earlier = done.get(name)
+    done[name] = {**_entry_of(entry, item), "revised": True}
+    if earlier is not None:
+        done[name]["before"] = earlier["before"]

@@ -29,6 +29,7 @@ from ansible_collections.certfleet.tls.plugins.plugin_utils._host_entries import
     Wish,
     obstacles,
     request_entry,
+    watchdog_of,
     wishes_of,
 )
 
@@ -49,7 +50,8 @@ class ActionModule(ActionBase):
                 "The Python library cryptography is missing on the controller. Install it where ansible-playbook runs."
             )
         try:
-            wishes = wishes_of(self._task.args.get("certificates"), identity=identity_of(task_vars), host=host)
+            certificates, watchdog = self._task.args.get("certificates"), watchdog_of(task_vars)
+            wishes = wishes_of(certificates, identity=identity_of(task_vars), host=host, watchdog=watchdog)
             ca = read_ca(task_vars, self._task.args)
             known = {
                 wish.spec.id: Known.from_ca_info(ca, identity=wish.spec.identity, authority=wish.spec.authority)

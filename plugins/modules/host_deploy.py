@@ -14,6 +14,10 @@ description:
   - What is not proved is taken back. The former pair is in place again, the service has followed, and its leaf is seen served.
   - The service's paths become relative links into a folder C(.certfleet-<name>) beside the key. Files that were there before
     are kept in it until the new pair is proved.
+  - If the run breaks off between the promotion and the proof, the host goes back by itself, after a time limit and at its next
+    start. A unit of systemd is armed for that before the promotion, and is gone when the new pair is proved or taken back.
+  - The previous pair can stay on the host until others have proved the new one as well (C(tls_certificate_keeps_previous)), see
+    O(step).
   - All certificates of a host travel in one round trip.
 extends_documentation_fragment:
   - certfleet.tls.attributes
@@ -30,6 +34,17 @@ attributes:
   idempotent:
     support: full
 options:
+  step:
+    description:
+      - V(deploy) brings into service what is due.
+      - V(confirm) comes after machines of C(tls_clients) have looked. Where they accept a certificate, the previous pair is removed
+        from the host, which is no change; where they do not, it is put back into service and proved (V(rolled_back)), and the
+        new one waits staged for another try. Without a previous pair nothing is taken away (V(kept)). Answers the whole
+        result of the deploy again.
+      - V(restore) is set by the action plugin; not for playbooks.
+    type: str
+    choices: [deploy, confirm, restore]
+    default: deploy
   certificates:
     description:
       - The entries of M(certfleet.tls.host_request). By default what the role C(tls_certificate) registered.
@@ -58,6 +73,8 @@ notes:
   - The task does not fail where a certificate is not as wanted, so that the ledger can record the outcome first. Assert that
     RV(problems) is empty afterwards, as the role C(tls_certificate) does.
   - A service that is stopped is not started. One that failed by itself is restarted.
+  - A lost connection does not end a deploy; one that is killed is taken back by the host itself (C(tls_certificate_watchdog)). The
+    next M(certfleet.tls.host_request) tells of that.
 author:
   - certfleet contributors (@certfleet)
 """
@@ -88,7 +105,7 @@ certificates:
     outcome:
       description:
         - V(installed) or V(reloaded), proved; V(rolled_back), the former leaf is served again; V(failed), see RV(certificates[].said);
-          V(refused), nothing was sent.
+          V(kept), others do not accept it and there is no previous pair; V(refused), nothing was sent.
       type: str
     before:
       description: The leaf that was served before (without an endpoint, on disk), in parsed fields.
@@ -108,6 +125,13 @@ certificates:
       description: Why it was due.
       type: list
       elements: dict
+    unconfirmed:
+      description: Whether the previous pair is kept on the host until others have confirmed this one.
+      type: bool
+    revised:
+      description: Whether the confirm step has taken back what was brought into service before.
+      returned: when the confirm step has changed it
+      type: bool
 problems:
   description: A sentence for each certificate that is not as wanted.
   returned: always
@@ -115,12 +139,18 @@ problems:
   elements: str
 """
 
+import signal
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._host.confirmation import Confirmation
 from ..module_utils._host.errors import HostError
-from ..module_utils._host.transaction import Transaction
+from ..module_utils._host.transaction import Outcome, Transaction
 
 ARGUMENTS = {
+    "step": {"type": "str", "choices": ["deploy", "confirm", "restore"], "default": "deploy"},
     "certificates": {"type": "list", "elements": "dict"},
     "issued": {"type": "dict"},
     "ca": {"type": "dict"},
@@ -129,16 +159,27 @@ ARGUMENTS = {
 }
 
 
+def work_of(order: Mapping[str, Any], *, step: str, by: str) -> Callable[[], Outcome]:
+    """What is to be done for one certificate."""
+    if step == "deploy":
+        return Transaction(order, by=by).run
+    confirmation = Confirmation(order, by=by)
+    return confirmation.confirm if step == "confirm" else confirmation.restore
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     if module.check_mode:
         module.exit_json(changed=False, certificates=[])
+    # A connection that is lost must not end what has begun. Ignored by a handler: what is started here shall not inherit it.
+    signal.signal(signal.SIGHUP, lambda _number, _frame: None)
+    step, by = module.params["step"], module.params["by"]
     try:
         # All orders are understood before the first is carried out.
-        transactions = [Transaction(order, by=module.params["by"]) for order in module.params["orders"]]
+        works = [work_of(order, step=step, by=by) for order in module.params["orders"]]
     except (HostError, KeyError) as exc:
         module.fail_json(msg=f"Nothing was changed: {exc}")
-    outcomes = [transaction.run() for transaction in transactions]
+    outcomes = [work() for work in works]
     module.exit_json(
         changed=any(outcome.touched for outcome in outcomes), certificates=[outcome.as_dict() for outcome in outcomes]
     )

@@ -17,6 +17,7 @@ description:
     The role C(tls_certificate) is made of them.
 extends_documentation_fragment:
   - certfleet.tls.attributes
+  - certfleet.tls.deferral
   - certfleet.tls.attributes.action
 attributes:
   check_mode:
@@ -172,6 +173,25 @@ options:
             description: Within how many seconds after the reload it has to be served.
             type: float
             default: 60
+      watchdog:
+        description:
+          - What puts the previous pair back if a deploy breaks off before its proof, whatever becomes of the controller. By default
+            what C(tls_certificate_watchdog) and C(tls_certificate_watchdog_limit) say, or V(systemd).
+        type: dict
+        suboptions:
+          method:
+            description:
+              - V(systemd) arms units on the host before the promotion, for a time limit and for the host's next start, and removes
+                them with the proof. A host without systemd is refused. V(none) leaves a pair whose run broke off in place,
+                unproved, until the next run.
+            type: str
+            choices: [systemd, none]
+            default: systemd
+          limit:
+            description:
+              - After how many seconds the host goes back. By default a minute more than a deploy may take, which is also the least
+                (C(reload.timeout), C(prove.timeout) and C(prove.hold) together).
+            type: float
   ca:
     description:
       - The result of M(certfleet.tls.ca_info). By default what the role C(tls_certificate) registered.
@@ -239,7 +259,7 @@ certificates:
       type: str
       sample: issue
     reasons:
-      description: Why, each with C(code) and C(message).
+      description: Why, each with C(code) and C(message). That the host has put a pair back by itself is told here too.
       type: list
       elements: dict
       sample: [{code: expiring, message: expires 2026-12-01T00:00:00Z}]
@@ -259,6 +279,24 @@ certificates:
     served:
       description: The certificate that clients get, in parsed fields, with C(trusted) and C(said).
       type: dict
+    unconfirmed:
+      description: Whether the previous pair is still kept on the host, since no other machine has confirmed the one in service.
+      type: bool
+    deferred:
+      description:
+        - Why it is left alone for now although it is due. C(code) is V(window), V(backoff) or V(budget), C(message) says it to people,
+          and C(until) is when it may be tried again, where that is known.
+        - Such a certificate counts neither as due nor as failed.
+      type: dict
+      returned: when it has to wait
+      sample:
+        code: window
+        message: outside the change windows of this host, the next one opens 2026-11-23T21:00:00Z (tls_change_windows)
+        until: "2026-11-23T21:00:00Z"
+    failures:
+      description: How often in a row its deploys have failed.
+      type: int
+      returned: when the verdict is not V(none)
     spki:
       description: The key that deploy uses, as lower-case hex SHA-256 of its public half.
       type: str
@@ -266,7 +304,7 @@ certificates:
       description: The certificate request, where one must be issued.
       type: str
 due:
-  description: Whether something has to be done.
+  description: Whether something has to be done now, that is neither refused nor deferred.
   returned: always
   type: bool
 absent:

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.certfleet.tls.plugins.module_utils._host.endpoint import Endpoint
 from ansible_collections.certfleet.tls.plugins.module_utils._host.errors import HostError
-from ansible_collections.certfleet.tls.plugins.module_utils._host.reload import method_of
+from ansible_collections.certfleet.tls.plugins.module_utils._host.service import Service
+from ansible_collections.certfleet.tls.plugins.module_utils._host.watchdog import Settings
 from ansible_collections.certfleet.tls.plugins.module_utils._host.where import Where
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import (
@@ -44,11 +44,22 @@ class Wish:
     argument: dict[str, Any]
 
 
-def wishes_of(certificates: Any, *, identity: str, host: str) -> list[Wish]:
-    """Check all that can be checked before the host is asked. Raises HostError or X509Error, naming host and item."""
+def watchdog_of(task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    """The watchdog of certificates that say nothing about it, from the role's variables."""
+    return {
+        "method": task_vars.get("tls_certificate_watchdog") or "systemd",
+        "limit": task_vars.get("tls_certificate_watchdog_limit"),
+    }
+
+
+def wishes_of(certificates: Any, *, identity: str, host: str, watchdog: Mapping[str, Any] | None = None) -> list[Wish]:
+    """Check all that can be checked before the host is asked. Raises HostError or X509Error, naming host and item.
+
+    O(watchdog): of certificates that say nothing about it.
+    """
     if not isinstance(certificates, Sequence) or isinstance(certificates, str):
         raise HostError(f"{host}: 'certificates' is no list. Write one entry for each wanted certificate.")
-    wishes = [_wish(item, identity=identity, host=host) for item in certificates]
+    wishes = [_wish(item, identity=identity, host=host, watchdog=watchdog or {}) for item in certificates]
     seen: dict[str, str] = {}
     for wish in wishes:
         for what in (f"name '{wish.spec.name}'", *Where.from_dict(wish.spec.where or {}, where=host).paths().values()):
@@ -58,7 +69,7 @@ def wishes_of(certificates: Any, *, identity: str, host: str) -> list[Wish]:
     return wishes
 
 
-def _wish(item: Any, *, identity: str, host: str) -> Wish:
+def _wish(item: Any, *, identity: str, host: str, watchdog: Mapping[str, Any]) -> Wish:
     spec = CertificateSpec.from_dict(item, identity=identity, where=host)
     where = f"{host}, {spec.id}"
     strange = [field for field in _NOT_FOR_FILES if item.get(field)]
@@ -67,13 +78,12 @@ def _wish(item: Any, *, identity: str, host: str) -> Wish:
             f"{where}: {', '.join(strange) or 'api'} is for devices with a REST API. Use device_request, or leave it"
             " out and give 'where'."
         )
-    for field in ("where", "reload", "prove"):
+    for field in ("where", "reload", "prove", "watchdog"):
         if item.get(field) is not None and not isinstance(item[field], Mapping):
             raise HostError(f"{where}: '{field}' is no dictionary. Write it with its fields.")
-    files = Where.from_dict(spec.where, where=where)
-    method_of(spec.reload, where=where, files=list(files.paths().values()))
-    if spec.prove:
-        Endpoint.from_dict(spec.prove, where=where)
+    spec = replace(spec, watchdog={**watchdog, **_given(spec.watchdog)})
+    longest = Service.of({"identity": spec.identity, "name": spec.name, **_how(spec)}, where=where).longest()
+    Settings.from_dict(spec.watchdog, longest=longest, where=where)
     argument = {
         "identity": spec.identity,
         "name": spec.name,
@@ -89,12 +99,12 @@ def _wish(item: Any, *, identity: str, host: str) -> Wish:
 
 def _how(spec: CertificateSpec) -> dict[str, Any]:
     """Files, service and endpoint: what deploy needs besides the pair. Empty settings are left to their defaults."""
-    parts = {"where": spec.where, "reload": spec.reload, "prove": spec.prove}
-    return {
-        field: {option: value for option, value in part.items() if value not in (None, "")}
-        for field, part in parts.items()
-        if part
-    }
+    parts = {"where": spec.where, "reload": spec.reload, "prove": spec.prove, "watchdog": spec.watchdog}
+    return {field: _given(part) for field, part in parts.items() if part}
+
+
+def _given(part: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {option: value for option, value in (part or {}).items() if value not in (None, "")}
 
 
 def have_of(raw: Mapping[str, Any]) -> Have:
@@ -142,7 +152,7 @@ def request_entry(wish: Wish, raw: Mapping[str, Any], known: Known, *, now: int)
     have = have_of(raw)
     spec = wish.spec
     failure = known.failures.get(spec.name)
-    judgement = with_history(judge(spec, have, known, now=now), failure)
+    judgement = _with_going_back(with_history(judge(spec, have, known, now=now), failure), raw.get("went_back"))
     entry: dict[str, Any] = {
         "id": spec.id,
         "identity": spec.identity,
@@ -154,7 +164,10 @@ def request_entry(wish: Wish, raw: Mapping[str, Any], known: Known, *, now: int)
         "profile": spec.profile,
         "current": describe(have.leaf) if have.leaf else None,
         "served": _describe_served(have.served),
+        "unconfirmed": bool(raw.get("unconfirmed")),
     }
+    if entry["unconfirmed"]:
+        entry["spec"] = _how(spec)  # the confirming step needs it
     if judgement.verdict != "none":
         entry.update(
             common_name=spec.common_name,
@@ -166,6 +179,17 @@ def request_entry(wish: Wish, raw: Mapping[str, Any], known: Known, *, now: int)
             failures=failure.count if failure else 0,
         )
     return entry
+
+
+def _with_going_back(judgement: Judgement, went_back: Mapping[str, Any] | None) -> Judgement:
+    """What the host did by itself since the last run explains why something is due."""
+    if not went_back:
+        return judgement
+    said = f"{went_back['at']}: {went_back['why']}".rstrip(".")
+    if not judgement.reasons:
+        return replace(judgement, notes=(*judgement.notes, said))
+    first, *others = judgement.reasons
+    return replace(judgement, reasons=(replace(first, message=f"{first.message}; {said}"), *others))
 
 
 def _describe_served(served: Served | None) -> dict[str, Any] | None:
@@ -236,6 +260,7 @@ def deploy_entry(
     before: str | None = None,
     after: str | None = None,
     proof: Mapping[str, Any] | None = None,
+    unconfirmed: bool = False,
 ) -> dict[str, Any]:
     """The entry of one certificate in the result of host_deploy; O(before) and O(after) are PEM."""
     return {
@@ -246,6 +271,7 @@ def deploy_entry(
         "proof": dict(proof) if proof else None,
         "said": said,
         "reasons": list(entry.get("reasons") or ()),
+        "unconfirmed": unconfirmed,
     }
 
 

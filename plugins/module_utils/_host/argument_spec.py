@@ -41,6 +41,10 @@ PROVE: dict[str, Any] = {
     "hold": {"type": "float", "default": 10},
     "timeout": {"type": "float", "default": 60},
 }
+WATCHDOG: dict[str, Any] = {
+    "method": {"type": "str", "choices": ["systemd", "none"], "default": "systemd"},
+    "limit": {"type": "float"},
+}
 CERTIFICATE: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "identity": {"type": "str"},
@@ -55,4 +59,5 @@ CERTIFICATE: dict[str, Any] = {
     "where": {"type": "dict", "options": WHERE, "required": True},
     "reload": {"type": "dict", "options": RELOAD},
     "prove": {"type": "dict", "options": PROVE},
+    "watchdog": {"type": "dict", "options": WATCHDOG},
 }

@@ -6,6 +6,8 @@
 Beside the key stands C(.certfleet-<name>/) with generations C(0 1 …) (each a whole pair), C(current), a link to one of
 them, and C(staged/). The service's paths are relative links through C(current): renaming a new C(current) over the old
 one is all that a promotion does to what a service reads. Everything before it leaves the paths reading as they did.
+A marker C(unfinished) says from before the promotion on what to go back to; with the proof it goes away, or becomes
+C(proved) by being renamed where the previous pair is kept until others have confirmed the new one.
 """
 
 from __future__ import annotations
@@ -24,7 +26,13 @@ from .openssl import pair_error
 from .where import ROLES, Where, folder_of
 
 FILE_OF = {"certificate": "certificate.pem", "key": "key.pem", "chain": "chain.pem"}
-_CURRENT, _STAGED, _UNFINISHED = "current", "staged", "unfinished"
+_CURRENT, _STAGED, _UNFINISHED, _PROVED = "current", "staged", "unfinished", "proved"
+# Written by the watchdog when it has put the previous pair back, told by the next look, gone with the next deploy.
+WENT_BACK = "went_back.json"
+
+
+class BusyError(HostError):
+    """Another run is at work on the same pairs."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +56,10 @@ class Generations:
         self._is_pair = is_pair
 
     @classmethod
-    def of(cls, wanted: Mapping[str, Any]) -> Generations:
-        """Those of a wanted certificate (identity, name, where)."""
-        where = Where.from_dict(wanted["where"], where=id_of(wanted))
-        return cls(str(wanted["name"]), where, is_pair=lambda certificate, key: pair_error(certificate, key) is None)
+    def of(cls, wanted: Mapping[str, Any], *, where: str | None = None) -> Generations:
+        """Those of a wanted certificate (identity, name, where); O(where) names it in errors."""
+        files = Where.from_dict(wanted["where"], where=where or id_of(wanted))
+        return cls(str(wanted["name"]), files, is_pair=lambda certificate, key: pair_error(certificate, key) is None)
 
     # What is there
 
@@ -106,6 +114,24 @@ class Generations:
         marker = self._marker()
         return marker is not None and marker.next == self.current()
 
+    def kept(self) -> Promotion | None:
+        """How the proved pair in place came there, while there is a previous one to go back to; else None."""
+        try:
+            marker = self._read_marker(_PROVED)
+        except HostError:
+            return None  # the pair is good without it
+        is_in_place = marker is not None and marker.next == self.current() and marker.previous is not None
+        return marker if is_in_place else None
+
+    def went_back(self) -> dict[str, Any] | None:
+        """What the watchdog wrote when it put the previous pair back: C(at), C(why)."""
+        try:
+            with open(os.path.join(self.root, WENT_BACK), encoding="utf-8") as stream:
+                found = json.load(stream)
+            return {"at": str(found["at"]), "why": str(found["why"])}
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # only a remark
+
     def obstacle(self) -> str | None:
         """Why the folder cannot be used, or None."""
         if os.path.lexists(self.root) and (os.path.islink(self.root) or not os.path.isdir(self.root)):
@@ -122,12 +148,15 @@ class Generations:
     # What changes it
 
     @contextmanager
-    def holding(self) -> Iterator[None]:
-        """Make the folder where it is missing, and keep every other run out of it meanwhile."""
+    def holding(self, *, patient: bool = False) -> Iterator[None]:
+        """Make the folder where it is missing, and keep every other run out of it meanwhile.
+
+        One that is at work is an error, or (C(patient)) waited for.
+        """
         self._make_root()
         descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            self._lock(descriptor)
+            self._lock(descriptor, patient=patient)
             yield
         finally:
             os.close(descriptor)
@@ -160,17 +189,37 @@ class Generations:
             elif not os.path.exists(path) and self.linked(role):
                 durable.remove(path)
 
-    def settle(self) -> None:
-        """What is in place stays: from here on there is no going back to anything earlier."""
-        durable.remove(os.path.join(self.root, _UNFINISHED))
+    def settle(self, *, keep_previous: bool = False) -> None:
+        """What is in place stays: from this one rename (or removal) on nothing goes back by itself.
 
-    def prune(self, *, keep_staged: bool) -> None:
-        """Remove every generation but the current one, and what is staged unless a retry wants it: useless keys."""
+        O(keep_previous): the previous pair can still be put back on demand, if it is one, and another.
+        """
+        path = os.path.join(self.root, _UNFINISHED)
+        marker = self._marker() if keep_previous else None
+        if marker and marker.next == self.current() and self._is_worth_keeping(marker):
+            durable.rename(path, os.path.join(self.root, _PROVED))
+        else:
+            durable.remove(path)
+
+    def prune(self, *, keep_staged: bool, keep_previous: bool = False, keep_said: bool = False) -> None:
+        """Remove useless keys: every generation but the current one, and what is staged unless a retry wants it.
+
+        O(keep_previous): not the one that kept() leads to. O(keep_said): not what the watchdog wrote.
+        """
+        previous = self.kept() if keep_previous else None
         kept = {_CURRENT, str(self.current())} | ({_STAGED} if keep_staged else set())
+        kept |= {_PROVED, str(previous.previous)} if previous else set()
+        kept |= {WENT_BACK} if keep_said else set()
         for entry in sorted(set(os.listdir(self.root)) - kept):
             durable.remove(os.path.join(self.root, entry))
         for path in self.where.paths().values():
             durable.clear_aside(path)
+
+    def stage_again(self, number: int, certificate: str) -> None:
+        """Key and leaf of a generation that is taken out of service: the next try costs no certificate."""
+        self.make_staged()
+        durable.write_file(self.staged_path("key"), self._read(self.path(number, "key")), mode=0o600)
+        durable.write_file(self.staged_path("certificate"), certificate.encode(), mode=0o600)
 
     def discard(self, number: int) -> None:
         """Remove a generation that is not in use."""
@@ -252,11 +301,11 @@ class Generations:
             # The service's user must get through; what is secret in it has modes of its own.
             durable.make_folder(self.root, mode=0o755)
 
-    def _lock(self, descriptor: int) -> None:
+    def _lock(self, descriptor: int, *, patient: bool) -> None:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if patient else fcntl.LOCK_NB))
         except BlockingIOError as exc:
-            raise HostError(
+            raise BusyError(
                 f"Another run is at work in {self.root}. Nothing was done here; run again when it has ended."
             ) from exc
 
@@ -264,16 +313,17 @@ class Generations:
         return sorted(int(entry) for entry in os.listdir(self.root) if entry.isdigit())
 
     def _marker(self) -> Promotion | None:
+        return self._read_marker(_UNFINISHED)
+
+    def _read_marker(self, name: str) -> Promotion | None:
         try:
-            with open(os.path.join(self.root, _UNFINISHED), encoding="utf-8") as stream:
+            with open(os.path.join(self.root, name), encoding="utf-8") as stream:
                 found = json.load(stream)
             marker = Promotion(int(found["next"]), found["previous"], dict(found["links"]))
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as exc:
-            raise HostError(
-                f"{self.root}/{_UNFINISHED} cannot be understood. Remove it when the service runs well."
-            ) from exc
+            raise HostError(f"{self.root}/{name} cannot be understood. Remove it when the service runs well.") from exc
         is_there = marker.previous is None or os.path.isdir(os.path.join(self.root, str(marker.previous)))
         return marker if is_there else None
 
@@ -290,6 +340,9 @@ class Generations:
             return False
         certificate, key = self.path(number, "certificate"), self.path(number, "key")
         return os.path.exists(certificate) and os.path.exists(key) and self._is_pair(certificate, key)
+
+    def _is_worth_keeping(self, promotion: Promotion) -> bool:
+        return self._is_whole(promotion.previous) and not self._same(promotion.next, promotion.previous)
 
     def _foreign_links(self) -> dict[str, str]:
         paths = self.where.paths().items()

@@ -13,7 +13,8 @@ from . import access, openssl, pem
 from .endpoint import Endpoint
 from .errors import HostError
 from .generations import Generations, id_of
-from .reload import method_of
+from .service import Service
+from .watchdog import Settings, Watchdog
 from .where import Where
 
 
@@ -21,17 +22,20 @@ def look_at(wanted: Mapping[str, Any], anchors: str | None) -> dict[str, Any]:
     """Read what there is of one certificate (see argument_spec.py) as the raw values that the controller judges.
 
     Answers id, blocked, certificate, certificate_error, chain, key_spki, key_type, key_error, deviations, staged,
-    served and unfinished. Certificates are PEM; of keys only the hash of the public half is told.
+    served, unfinished, unconfirmed and went_back. Certificates are PEM; of keys only the hash of the public half is told.
     """
     store = Generations.of(wanted)
     where, name = store.where, id_of(wanted)
     found: dict[str, Any] = {"id": name, "blocked": _blocked(wanted, store), "unfinished": False, "staged": None}
+    found.update(unconfirmed=False, went_back=None)
     found.update(_certificate(where))
     found.update(_key(where))
     found["deviations"] = []
     if found["blocked"] is None:
         found["deviations"] = [*store.unlinked(), *access.deviations(where)]
         found["unfinished"] = store.is_unfinished()
+        found["unconfirmed"] = store.kept() is not None
+        found["went_back"] = store.went_back()
         found["staged"] = _staged(store, found["key_spki"])
     prove = wanted.get("prove")
     found["served"] = Endpoint.from_dict(prove, where=name).look(anchors).as_dict() if prove else None
@@ -45,7 +49,12 @@ def _blocked(wanted: Mapping[str, Any], store: Generations) -> str | None:
     obstacle = access.obstacle(store.where) or store.obstacle()
     if obstacle:
         return obstacle
-    return method_of(wanted.get("reload"), where=id_of(wanted), files=store.files()).check()
+    service = Service.of(wanted)
+    obstacle = service.method.check()
+    if obstacle:
+        return obstacle
+    settings = Settings.from_dict(wanted.get("watchdog"), longest=service.longest(), where=id_of(wanted))
+    return None if settings.method == "none" else Watchdog(store.root).obstacle()
 
 
 def _certificate(where: Where) -> dict[str, Any]:

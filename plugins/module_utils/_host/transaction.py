@@ -12,8 +12,10 @@ from typing import Any
 from . import access, durable, openssl, pem
 from .endpoint import Endpoint
 from .errors import HostError
-from .generations import Generations, Promotion, contents_of, id_of
-from .reload import Method, method_of
+from .generations import Promotion, contents_of, id_of
+from .service import Service, is_same, sentences, text_of
+from .watchdog import Places, Settings, Watchdog
+from .watchdog_program import program
 
 VERDICTS = ("issue", "install", "reload")
 
@@ -23,7 +25,8 @@ class Outcome:
     """What became of one certificate.
 
     C(before), C(after): PEM of the leaf that was and is served (without an endpoint: on disk).
-    C(touched): files or service were changed at some point, even if all is as before again.
+    C(touched): files or service were changed at some point, even if all is as before again. C(unconfirmed): the previous
+    pair is kept on the host until others have confirmed this one.
     """
 
     id: str
@@ -33,6 +36,7 @@ class Outcome:
     proof: dict[str, Any] | None
     said: str
     touched: bool
+    unconfirmed: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain values."""
@@ -41,38 +45,52 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Before:
-    """How things were: the leaf that was served or (without an endpoint) on disk, and remarks on the service."""
+    """How things were: the leaf that was served or (without an endpoint) on disk, and remarks on the service.
 
-    leaf: str | None
-    note: str | None
+    C(former): the leaf that going back leads to; another than C(leaf) only where an earlier run has left a pair unproved.
+    """
+
+    leaf: str | None = None
+    note: str | None = None
+    former: str | None = None
 
 
 class Transaction:
     """The deploy of one certificate on this host."""
 
-    def __init__(self, order: Mapping[str, Any], *, by: str = "", endpoint: Endpoint | None = None) -> None:
-        """O(order): identity, name, verdict, where, reload, prove, anchors, spki, certificate, chain."""
+    def __init__(
+        self,
+        order: Mapping[str, Any],
+        *,
+        by: str = "",
+        endpoint: Endpoint | None = None,
+        places: Places | None = None,
+    ) -> None:
+        """O(order): identity, name, verdict, where, reload, prove, anchors, spki, certificate, chain, keep_previous, watchdog."""
+        self.order = order
         self.id = id_of(order)
         self.verdict = str(order["verdict"])
         if self.verdict not in VERDICTS:
             raise HostError(f"{self.id}: there is nothing to deploy for the verdict '{self.verdict}'.")
-        self.store = Generations.of(order)
-        self.where = self.store.where
-        self.method: Method = method_of(order.get("reload"), where=self.id, files=self.store.files())
-        prove = order.get("prove")
-        self.endpoint = endpoint or (Endpoint.from_dict(prove, where=self.id, by=by) if prove else None)
-        self.anchors: str | None = order.get("anchors") or None
+        self.service = Service.of(order, by=by, endpoint=endpoint)
+        self.store, self.method, self.endpoint = self.service.store, self.service.method, self.service.endpoint
+        self.where, self.anchors = self.store.where, self.service.anchors
         self.spki: str | None = order.get("spki") or None
         self.certificate: str | None = order.get("certificate") or None
         self.chain = str(order.get("chain") or "")
+        self.keep_previous = bool(order.get("keep_previous"))
+        settings = Settings.from_dict(order.get("watchdog"), longest=self.service.longest(), where=self.id)
+        self.limit = settings.limit
+        is_watched = settings.method != "none" and self.verdict != "reload"
+        self.watchdog = Watchdog(self.store.root, places=places) if is_watched else None
 
     def run(self) -> Outcome:
         """Do it. Whatever fails ends in an outcome that says what is served now."""
-        before = _Before(None, None)
+        before = _Before()
         try:
             with self.store.holding():
                 self._check()
-                before = _Before(self._leaf_now(self.anchors), self.method.note())
+                before = self._before()
                 return self._reload(before) if self.verdict == "reload" else self._install(before)
         except HostError as exc:
             return self._failed(before, str(exc), touched=False)
@@ -81,35 +99,44 @@ class Transaction:
             return self._failed(before, said, touched=False)
 
     def _check(self) -> None:
-        obstacle = self.method.check()
+        obstacle = self.method.check() or (self.watchdog.obstacle() if self.watchdog else None)
         if obstacle:
             raise HostError(f"Nothing was changed: {obstacle}")
+
+    def _before(self) -> _Before:
+        leaf, unproved = self.service.leaf_now(self.anchors), self.store.unfinished()
+        former = leaf
+        if unproved is not None and self.store.is_unfinished():
+            previous = unproved.previous
+            former = None if previous is None else self.service.leaf_of(previous)
+        return _Before(leaf, self.method.note(), former)
 
     # Files are right, the service is stale
 
     def _reload(self, before: _Before) -> Outcome:
-        leaf = self._leaf_on_disk()
+        leaf = self.service.leaf_on_disk()
         if leaf is None:
             raise HostError(
                 f"{self.where.certificate} holds no certificate that could be served. Nothing was changed; run again."
             )
-        proof, trouble = self._bring_in(leaf)
+        proof, trouble = self.service.bring_in(leaf)
         if trouble:
-            said = _sentences(f"The files were not changed, but {trouble}", self._served_text(leaf))
+            said = sentences(f"The files were not changed, but {trouble}", self.service.served_text(leaf))
             return self._failed(before, said, touched=True, proof=proof)
-        said = _sentences(self._fine("The service was reloaded", before, proof), self._commit())
-        return Outcome(self.id, "reloaded", before.leaf, leaf, proof, said, True)
+        said = sentences(self._fine("The service was reloaded", before, proof), self._commit())
+        return Outcome(self.id, "reloaded", before.leaf, leaf, proof, said, True, self.store.kept() is not None)
 
     # A pair that is new to the service
 
     def _install(self, before: _Before) -> Outcome:
         certificate, key, chain = self._pair()
         contents = contents_of(certificate, key, chain, has_chain_file=self.where.chain is not None)
-        is_known = self.store.reads() == contents and _is_same(certificate, before.leaf)
+        is_known = self.store.reads() == contents and is_same(certificate, before.leaf)
         number = self.store.add(contents)
         try:
             self._validate(number, certificate, chain)
             self._keep_staged(certificate)
+            self._arm(before)
         except (HostError, OSError):
             self.store.discard(number)
             raise
@@ -118,14 +145,14 @@ class Transaction:
         except (HostError, OSError) as exc:
             return self._undo_files(before, number, exc)
         # Only links, owners or modes were wrong: what the service has loaded is what it would read.
-        proof, trouble = self._bring_in(certificate, reload=not (is_known and self.endpoint))
+        proof, trouble = self.service.bring_in(certificate, reload=not (is_known and self.endpoint))
         if trouble:
             return self._go_back(promotion, before, proof, trouble)
         said = (
             "The files are in order again; the service was not disturbed" if is_known else "The new pair is in service"
         )
-        said = _sentences(self._fine(said, before, proof), self._commit())
-        return Outcome(self.id, "installed", before.leaf, certificate, proof, said, True)
+        said = sentences(self._fine(said, before, proof), self._commit())
+        return Outcome(self.id, "installed", before.leaf, certificate, proof, said, True, self.store.kept() is not None)
 
     def _pair(self) -> tuple[str, bytes, str]:
         """(leaf, key, intermediates) to install: the key by its SPKI, staged or in use; the leaf given or beside it."""
@@ -135,7 +162,7 @@ class Transaction:
         ):
             if not _has_key(key_path, self.spki):
                 continue
-            blocks = pem.certificates(self.certificate or "") or pem.certificates(_text(beside))
+            blocks = pem.certificates(self.certificate or "") or pem.certificates(text_of(beside))
             if not blocks:
                 raise HostError(f"There is no certificate for the key in {key_path}. Nothing was changed; run again.")
             chain = pem.joined(self.chain) or "".join(blocks[1:])
@@ -182,20 +209,24 @@ class Transaction:
 
     # Bringing it in, and the way back
 
-    def _bring_in(self, leaf: str, *, reload: bool = True) -> tuple[dict[str, Any] | None, str | None]:
-        """(the proof, what went wrong) of making the service serve this leaf."""
+    def _arm(self, before: _Before) -> None:
+        """From here on the host goes back by itself, whatever becomes of this run."""
+        if self.watchdog is None:
+            return
+        plan = {field: self.order.get(field) for field in ("identity", "name", "where", "reload", "prove", "anchors")}
+        plan.update(former=before.former, limit=self.limit)
+        self.watchdog.arm(
+            plan, program(), limit=self.limit, files=self.store.files(), before=self.method.before_units()
+        )
+
+    def _disarm(self) -> str | None:
+        """All is decided; a remark if the watchdog does not know yet."""
         try:
-            if reload:
-                self.method.apply()
-        except HostError as exc:
-            return None, f"the service did not take it: {exc}"
-        if self.endpoint is None:
-            return None, None
-        try:
-            proof = self.endpoint.prove(leaf=leaf, anchors=self.anchors)
-        except HostError as exc:
-            return None, f"the proof could not be made: {exc}"
-        return proof, None if proof["ok"] else f"the proof failed: {proof['said']}"
+            if self.watchdog is not None:
+                self.watchdog.disarm()
+        except (HostError, OSError) as exc:
+            return f"The watchdog could not be disarmed ({exc}); it will find nothing to do, and remove itself."
+        return None
 
     def _go_back(self, promotion: Promotion, before: _Before, proof: dict[str, Any] | None, trouble: str) -> Outcome:
         """Put the former pair back, let the service follow, and see the former leaf served."""
@@ -206,46 +237,37 @@ class Transaction:
             return self._failed(
                 before, f"{said} The former files could not be put back: {exc}", touched=True, proof=proof
             )
-        refused = ""
-        try:
-            self.method.apply()
-        except HostError as exc:
-            refused = f" With the former files, {exc}"
-        left = self._commit(keep_staged=True)
+        refused = self.service.follow_back()
+        left = self._commit(goes_back=True)
         if promotion.previous is None:
             said += " There was no pair before, so the files are gone again."
-        is_back = not refused
-        if self.endpoint is not None:
-            is_back = before.leaf is not None and self.endpoint.serves_again(pem.fingerprint(before.leaf))
-        if is_back:
+        against = f"With the former files, {refused}" if refused else ""
+        if self.service.is_back(before.former, refused):
             what = (
                 "The former certificate is served again."
                 if self.endpoint
                 else "The former files are in place, the service took them."
             )
-            return Outcome(
-                self.id,
-                "rolled_back",
-                before.leaf,
-                before.leaf,
-                proof,
-                _sentences(said, refused, what, before.note, left),
-                True,
-            )
-        missing = "Nothing was served before." if before.leaf is None else "The former certificate is not served again."
-        now = self._served_text(before.leaf)
+            said = sentences(said, against, what, before.note, left)
+            return Outcome(self.id, "rolled_back", before.leaf, before.former, proof, said, True)
+        missing = (
+            "Nothing was served before." if before.former is None else "The former certificate is not served again."
+        )
+        now = self.service.served_text(before.former)
         return self._failed(
-            before, _sentences(said, refused, missing, now, before.note, left), touched=True, proof=proof
+            before, sentences(said, against, missing, now, before.note, left), touched=True, proof=proof
         )
 
-    def _commit(self, *, keep_staged: bool = False) -> str | None:
-        """What is in place stays; a remark if that could not be written down."""
+    def _commit(self, *, goes_back: bool = False) -> str | None:
+        """What is in place stays, and nothing goes back by itself any more; a remark if that could not be written down."""
+        left = None
+        keep_previous = self.keep_previous and not goes_back
         try:
-            self.store.settle()
-            self.store.prune(keep_staged=keep_staged)
+            self.store.settle(keep_previous=keep_previous)
+            self.store.prune(keep_staged=goes_back, keep_previous=keep_previous)
         except OSError as exc:
-            return f"Leftovers in {self.store.root} could not be removed ({exc.strerror}); the next run does it."
-        return None
+            left = f"Leftovers in {self.store.root} could not be removed ({exc.strerror}); the next run does it."
+        return sentences(left, self._disarm()) or None
 
     def _undo_files(self, before: _Before, number: int, exc: Exception) -> Outcome:
         """The promotion broke off. What the service reads is old or new as a whole; it becomes the old again."""
@@ -256,45 +278,19 @@ class Transaction:
                 self.store.restore(promotion)
                 self.store.settle()
             self.store.discard(number)
+            said = sentences(said, self._disarm())
         except (HostError, OSError) as worse:
             said += f" Putting the files back failed as well ({worse}); the next run repairs them."
-        return self._failed(before, _sentences(said, "The service was not touched."), touched=True)
+        return self._failed(before, sentences(said, "The service was not touched."), touched=True)
 
     # Words
 
     def _failed(self, before: _Before, said: str, *, touched: bool, proof: dict[str, Any] | None = None) -> Outcome:
-        after = self._leaf_now() if touched else before.leaf
+        after = self.service.leaf_now() if touched else before.leaf
         return Outcome(self.id, "failed", before.leaf, after, proof, said, touched)
 
     def _fine(self, what: str, before: _Before, proof: dict[str, Any] | None) -> str:
-        return _sentences(what, proof["said"] if proof else "No endpoint was given to prove it at.", before.note)
-
-    def _leaf_now(self, anchors: str | None = None) -> str | None:
-        return self.endpoint.look(anchors).leaf if self.endpoint else self._leaf_on_disk()
-
-    def _leaf_on_disk(self) -> str | None:
-        blocks = pem.certificates(_text(self.where.certificate))
-        return blocks[0] if blocks else None
-
-    def _served_text(self, wanted: str | None) -> str:
-        """What a client gets now, as a sentence."""
-        if self.endpoint is None:
-            return ""
-        seen = self.endpoint.look(self.anchors)
-        if seen.leaf is None:
-            return f"Now: {seen.said}"
-        is_wanted = _is_same(wanted, seen.leaf)
-        return "Now that certificate is served." if is_wanted else f"Now another certificate is served: {seen.said}"
-
-
-def _sentences(*parts: str | None) -> str:
-    """Parts as sentences of one text."""
-    found = [part.strip() for part in parts if part and part.strip()]
-    return " ".join(part if part.endswith((".", "!", "?", ")")) else f"{part}." for part in found)
-
-
-def _is_same(one: str | None, other: str | None) -> bool:
-    return one is not None and other is not None and pem.fingerprint(one) == pem.fingerprint(other)
+        return sentences(what, proof["said"] if proof else "No endpoint was given to prove it at.", before.note)
 
 
 def _has_key(path: str, spki: str | None) -> bool:
@@ -302,11 +298,3 @@ def _has_key(path: str, spki: str | None) -> bool:
         return openssl.public_key_of_key(path).spki == spki
     except HostError:
         return False
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, "rb") as stream:
-            return stream.read().decode("ascii", "replace")
-    except OSError:
-        return ""

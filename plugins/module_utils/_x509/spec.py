@@ -29,6 +29,7 @@ _FIELDS = {
     "where",
     "reload",
     "prove",
+    "watchdog",
     "api",
     "on_failure",
     "pair",
@@ -55,6 +56,7 @@ class CertificateSpec:
     where: Mapping[str, Any] | None
     reload: Mapping[str, Any] | None
     prove: Mapping[str, Any] | None
+    watchdog: Mapping[str, Any] | None
     api: Mapping[str, Any] | None
     on_failure: str
     pair: Mapping[str, Any] | None
@@ -99,6 +101,7 @@ class CertificateSpec:
             where=data.get("where"),
             reload=data.get("reload"),
             prove=data.get("prove"),
+            watchdog=data.get("watchdog"),
             api=data.get("api"),
             on_failure=_one_of(data.get("on_failure") or "keep", ("keep", "remove"), "on_failure", where=where),
             pair=data.get("pair"),

@@ -46,7 +46,8 @@ class Site:
         folder = self.folder / host
         folder.mkdir(exist_ok=True)
         where = {"certificate": f"{folder}/cert.pem", "key": f"{folder}/key.pem"}
-        return [{"name": "https", "subject_alt_names": ["DNS:a.example"], "where": where, **changes}]
+        common = {"name": "https", "subject_alt_names": ["DNS:a.example"], "watchdog": {"method": "none"}}
+        return [{**common, "where": where, **changes}]
 
     def run(self, module: str, hosts: dict[str, dict[str, Any]], *options: str, **arguments: Any) -> Run:
         """Run one task on all hosts; O(hosts): their variables."""

@@ -18,6 +18,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._host.endpoint impor
 from ansible_collections.certfleet.tls.plugins.module_utils._host.look import look_at
 from ansible_collections.certfleet.tls.plugins.module_utils._host.staging import stage
 from ansible_collections.certfleet.tls.plugins.module_utils._host.transaction import Outcome, Transaction
+from ansible_collections.certfleet.tls.plugins.module_utils._host.watchdog import Places
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import parse_csr
 from ansible_collections.certfleet.tls.tests.unit.tls_peers import DAY, Pair, TestAuthority
 
@@ -34,6 +35,7 @@ class Site:
     where: dict[str, Any] = field(default_factory=dict)
     reload: dict[str, Any] = field(default_factory=lambda: {"method": "none"})
     port: int | None = None
+    places: Places | None = None
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -55,15 +57,15 @@ class Site:
         """What host_request looks at."""
         prove = {"address": ADDRESS, "port": self.port, "hold": 0.2, "timeout": 0.6} if self.port else None
         common = {"identity": "host-1", "name": "https", "where": self.where, "reload": self.reload, "prove": prove}
-        return {**common, "anchors": self.authority.anchors, **changes}
+        return {**common, "watchdog": {"method": "none"}, "anchors": self.authority.anchors, **changes}
 
     def request(self, key_type: str = "ec-p256", name: str = f"IP:{ADDRESS}") -> dict[str, Any]:
         """Stage a key and a request."""
         return stage(self.target(key={"type": key_type}, common_name="host-1", subject_alt_names=[name]))
 
-    def look(self) -> dict[str, Any]:
+    def look(self, **changes: Any) -> dict[str, Any]:
         """What host_request finds."""
-        return look_at(self.target(), self.authority.anchors)
+        return look_at(self.target(**changes), self.authority.anchors)
 
     def issue(self, staged: dict[str, Any], *, name: str = f"IP:{ADDRESS}") -> str:
         """Sign what was staged."""
@@ -83,7 +85,7 @@ class Site:
         if prove:
             settings = {"server_name": prove["address"], **prove}
             endpoint = Endpoint(**settings, by="this host", sleep=lambda span: _NEVER.wait(span / 20))
-        return Transaction(order, endpoint=endpoint).run()
+        return Transaction(order, endpoint=endpoint, places=self.places).run()
 
     def renew(self, **changes: Any) -> tuple[Outcome, str]:
         """The whole way: stage, sign, deploy. Answers the outcome and the new leaf."""

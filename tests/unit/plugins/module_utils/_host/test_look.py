@@ -28,6 +28,8 @@ def test_nothing_there_is_no_error(site: Site) -> None:
         "id": "host-1/https",
         "blocked": None,
         "unfinished": False,
+        "unconfirmed": False,
+        "went_back": None,
         "staged": None,
         "certificate": None,
         "certificate_error": None,
