@@ -13,6 +13,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.certfleet.tls.plugins.module_utils._probe.connection import Detour, patience, way_to
 from ansible_collections.certfleet.tls.plugins.module_utils._probe.errors import ProbeError
 from ansible_collections.certfleet.tls.plugins.module_utils._probe.tls import look
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
@@ -24,6 +25,8 @@ _OPTIONS = {
     "address": {"type": "str", "required": True},
     "port": {"type": "int", "default": 443},
     "server_name": {"type": "str"},
+    "proxy": {"type": "str"},
+    "proxy_ssh_options": {"type": "list", "elements": "str", "default": []},
     "authority": {"type": "str", "default": "fleet"},
     "expected_spki": {"type": "list", "elements": "str", "default": []},
     "accept": {"type": "bool", "default": False},
@@ -49,7 +52,17 @@ class ActionModule(ActionBase):
         where = f"{identity} at {args['address']} port {args['port']}"
         name = args["server_name"] or args["address"]
         try:
-            seen = look(args["address"], args["port"], server_name=name, anchors=known.anchors)
+            with way_to(_proxy(args, where=where)) as via:
+                seen = look(
+                    args["address"],
+                    args["port"],
+                    server_name=name,
+                    anchors=known.anchors,
+                    timeout=patience(via),
+                    via=via,
+                )
+            if seen.failure == "proxy_refuses":
+                raise ProbeError(seen.said)
         except ProbeError as exc:
             return settle({"failed": True, "msg": f"{where}: {exc}", "pins": []}, self, task_vars)
         if seen.leaf is None:
@@ -69,6 +82,14 @@ class ActionModule(ActionBase):
         if state == "stranger":
             result.update(failed=True, msg=f"{where}: {said}")
         return settle(result, self, task_vars)
+
+
+def _proxy(args: dict[str, Any], *, where: str) -> Detour | None:
+    if not args["proxy"]:
+        return None
+    from ansible_collections.certfleet.tls.plugins.module_utils._probe.tunnel import parse_proxy
+
+    return parse_proxy(args["proxy"], args["proxy_ssh_options"], where=where)
 
 
 def _state(leaf: Leaf, trusted: bool, known: Known, args: dict[str, Any]) -> tuple[str, str]:

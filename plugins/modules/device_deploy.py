@@ -47,6 +47,16 @@ options:
   verify_hostname:
     description: The name that the device's present certificate carries, where it is another than O(server_name).
     type: str
+  proxy:
+    description:
+      - What leads to the device where it cannot be reached directly, V(http://host:port) (HTTP CONNECT, without a login) or
+        V(ssh://user@host:port) (a jump host).
+      - TLS goes through it from end to end, so it sees neither key nor login.
+    type: str
+  proxy_ssh_options:
+    description: Arguments of the C(ssh) command, such as C(['-i', '/path/of/the/key', '-o', 'UserKnownHostsFile=/path']).
+    type: list
+    elements: str
   api:
     description: The name of the device's API, V(mir) or one that O(apis) describes.
     type: str

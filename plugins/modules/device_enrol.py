@@ -25,6 +25,17 @@ options:
   server_name:
     description: The name or address that a certificate of the fleet would carry. Defaults to O(address).
     type: str
+  proxy:
+    description:
+      - What leads to the device where it cannot be reached directly, V(http://host:port) (HTTP CONNECT, without a login) or
+        V(ssh://user@host:port) (a jump host).
+      - TLS goes through it from end to end, so it cannot pass for the device.
+    type: str
+  proxy_ssh_options:
+    description: Arguments of the C(ssh) command, such as C(['-i', '/path/of/the/key', '-o', 'UserKnownHostsFile=/path']).
+    type: list
+    elements: str
+    default: []
   authority:
     description: The authority whose certificates the device gets.
     type: str

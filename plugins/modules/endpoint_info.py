@@ -40,6 +40,19 @@ options:
       server_name:
         description: The name or address that is verified. By default the address.
         type: str
+      proxy:
+        description:
+          - What leads to the endpoint where it cannot be reached directly, V(http://host:port) (HTTP CONNECT, without a login) or
+            V(ssh://user@host:port) (a jump host, with the C(ssh) command of the machine that looks).
+          - TLS goes through it from end to end.
+        type: str
+      proxy_ssh_options:
+        description:
+          - Arguments of the C(ssh) command, such as C(['-i', '/path/of/the/key', '-o', 'UserKnownHostsFile=/path']).
+          - It never asks anything, and verifies the jump host's key.
+        type: list
+        elements: str
+        default: []
   anchors:
     description: The CA certificates to trust, as PEM text; no others are trusted. Without any nothing can be verified.
     type: str
@@ -57,7 +70,7 @@ options:
     elements: int
     default: []
   timeout:
-    description: Seconds for one connection.
+    description: Seconds for one connection; through a proxy three times as long.
     type: float
     default: 5
   parallel:
@@ -71,7 +84,7 @@ options:
     type: bool
     default: false
 requirements:
-  - The C(openssl) command, 1.1.1 or newer.
+  - The C(openssl) command, 1.1.1 or newer. For a jump host the C(ssh) command.
 author:
   - certfleet contributors (@certfleet)
 """
@@ -85,6 +98,11 @@ EXAMPLES = r"""
     anchors: "{{ lookup('ansible.builtin.file', 'fleet-anchors.pem') }}"
     http_ports: [80, 8080]
   register: seen
+
+- name: What does a robot serve that only the plant's gateway leads to?
+  certfleet.tls.endpoint_info:
+    endpoints:
+      - {name: robot-4, address: 198.19.1.14, proxy: "http://198.19.0.30:8888"}
 
 - name: Every robot is trusted
   ansible.builtin.assert:
@@ -125,8 +143,8 @@ endpoints:
       description: Which of C(chain), C(name) and C(time) were established.
       type: dict
     failure:
-      description: The first that was wrong, V(refused), V(timeout), V(unreachable), V(closed), V(not_tls), V(chain), V(name), V(time), or
-        V(unusable) for an endpoint that cannot be tried. Null when nothing was.
+      description: The first that was wrong, V(proxy_away), V(proxy_refuses), V(refused), V(timeout), V(unreachable), V(closed),
+        V(not_tls), V(chain), V(name), V(time), or V(unusable) for an endpoint that cannot be tried. Null when nothing was.
       type: str
     said:
       description: A sentence for people.
@@ -189,10 +207,11 @@ from ansible_collections.certfleet.tls.plugins.module_utils._host.certificate_fi
 from ansible_collections.certfleet.tls.plugins.module_utils._host.errors import HostError
 from ansible_collections.certfleet.tls.plugins.module_utils._host.trust_stores import STORES
 from ansible_collections.certfleet.tls.plugins.module_utils._probe.chain import served_chain
-from ansible_collections.certfleet.tls.plugins.module_utils._probe.connection import endpoint_text
+from ansible_collections.certfleet.tls.plugins.module_utils._probe.connection import endpoint_text, way_to
 from ansible_collections.certfleet.tls.plugins.module_utils._probe.errors import ProbeError
 from ansible_collections.certfleet.tls.plugins.module_utils._probe.plain_http import plain_http
 from ansible_collections.certfleet.tls.plugins.module_utils._probe.tls import look, trusting
+from ansible_collections.certfleet.tls.plugins.module_utils._probe.tunnel import parse_proxy
 
 
 def look_at(endpoint: Mapping[str, Any], *, anchors: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,14 +221,19 @@ def look_at(endpoint: Mapping[str, Any], *, anchors: str | None, options: Mappin
     server_name = str(endpoint.get("server_name") or address)
     found = {"name": endpoint_text(address, port), **endpoint, "port": port, "server_name": server_name}
     try:
-        seen = look(address, port, server_name=server_name, anchors=anchors, timeout=timeout).as_dict()
-        checks = {check: seen.pop(check) for check in ("chain", "name", "time")}
-        found.update({field: value for field, value in seen.items() if field not in ("address", "port")}, checks=checks)
-        if seen["leaf"]:
-            found.update(certificate_fields(seen["leaf"], where=found["name"]))
-        if seen["leaf"] and options["chain"]:
-            found["chain"] = served_chain(address, port, server_name=server_name, timeout=2 * timeout)
-        found["http"] = [plain_http(address, http_port, timeout=timeout) for http_port in options["http_ports"]]
+        proxy = parse_proxy(endpoint.get("proxy"), endpoint.get("proxy_ssh_options"), where=found["name"])
+        with way_to(proxy) as via:
+            limit: dict[str, Any] = {"timeout": timeout if via is None else 3 * timeout, "via": via}
+            seen = look(address, port, server_name=server_name, anchors=anchors, **limit).as_dict()
+            checks = {check: seen.pop(check) for check in ("chain", "name", "time")}
+            known = {field: value for field, value in seen.items() if field not in ("address", "port")}
+            found.update(known, checks=checks)
+            if seen["leaf"]:
+                found.update(certificate_fields(seen["leaf"], where=found["name"]))
+            if seen["leaf"] and options["chain"]:
+                longer = {**limit, "timeout": 2 * limit["timeout"]}
+                found["chain"] = served_chain(address, port, server_name=server_name, **longer)
+            found["http"] = [plain_http(address, http_port, **limit) for http_port in options["http_ports"]]
     except (ProbeError, HostError) as exc:
         found.update(trusted=False, failure=found.get("failure") or "unusable", said=str(exc))
     return found

@@ -31,6 +31,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "port": {"type": "int", "default": 443},
     "server_name": {"type": "str"},
     "verify_hostname": {"type": "str"},
+    "proxy": {"type": "str"},
+    "proxy_ssh_options": {"type": "list", "elements": "str"},
     "api": {"type": "str", "default": "mir"},
     "api_options": {"type": "dict", "default": {}},
     "username": {"type": "str"},
@@ -44,6 +46,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "timeout": {"type": "float"},
     "on_failure": {"type": "str", "choices": ["keep", "remove"], "default": "keep"},
 }
+_OF_PROVE = ("address", "port", "server_name", "hold", "timeout", "proxy", "proxy_ssh_options")
 _NOBODY = Known(available=False, message="no CA is involved")
 
 
@@ -77,7 +80,7 @@ def _settings(args: Mapping[str, Any], *, read_file: Callable[[str], str], where
     strange = sorted(set(args["api_options"]) & {"name", *own})
     if strange:
         raise DeviceError(f"{where}: api_options holds {', '.join(strange)}, which are options of the task itself.")
-    prove = {field: args[field] for field in ("address", "port", "server_name", "hold", "timeout")}
+    prove = {field: args[field] for field in _OF_PROVE}
     return read_settings(
         {**args["api_options"], **own, "name": args["api"]},
         prove,

@@ -4,13 +4,15 @@
 """Read a role's data without Jinja where it only refers to variables.
 
 Each worker compiles its own templates, about a millisecond each: the two dozen of one robot's description cost more than
-looking at the robot. A text that is nothing but C({{ variable }}) is looked up here; any other template goes to Ansible.
+looking at the robot. A text that is nothing but C({{ variable }}), or C({{ variable | default('') }}) (or [] or {}), is looked
+up here; any other template goes to Ansible.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from copy import copy
 from typing import Any
 
 try:
@@ -24,6 +26,8 @@ except ImportError:  # ansible-core before 2.19 marks what must not be templated
 
 
 _REFERENCE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}\Z")
+_OR_EMPTY = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\|\s*default\((''|\[\]|\{\})\)\s*\}\}\Z")
+_EMPTY: Mapping[str, Any] = {"''": "", "[]": [], "{}": {}}
 _DEPTH = 20
 
 
@@ -47,7 +51,19 @@ def _resolve(value: Any, variables: Mapping[str, Any], templar: Any, leave: froz
         return value
     if isinstance(value, str) and "{" not in value:
         return value
-    found = _REFERENCE.match(value) if isinstance(value, str) and is_trusted_as_template(value) else None
-    if found and depth and found[1] in variables:
+    if not (depth and isinstance(value, str) and is_trusted_as_template(value)):
+        return templar.template(value)
+    found = _REFERENCE.match(value)
+    if found and found[1] in variables:
         return _resolve(variables[found[1]], variables, templar, leave, depth - 1)
+    optional = _OR_EMPTY.match(value)
+    if optional and optional[1] not in variables:
+        return copy(_EMPTY[optional[2]])
+    if optional and not _is_template(variables[optional[1]]):
+        return _resolve(variables[optional[1]], variables, templar, leave, depth - 1)
     return templar.template(value)
+
+
+def _is_template(value: Any) -> bool:
+    """Whether Ansible must see to it: a template that comes out undefined gets the default as well."""
+    return isinstance(value, str) and "{" in value

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import describe, parse_certificate
+from ansible_collections.certfleet.tls.tests.unit.proxies import ConnectProxy
 from ansible_collections.certfleet.tls.tests.unit.tls_peers import (
     HttpPeer,
     Pair,
@@ -138,6 +139,35 @@ def test_a_built_in_certificate_without_names_nor_common_form(tmp_path: Path) ->
         field: value for field, value in fields.items() if field != "key"
     }
     assert (seen["names"], seen["self_signed"]) == ([], True)
+
+
+def test_endpoints_behind_proxies(ours: TestAuthority) -> None:
+    with (
+        TlsPeer(ours.pair("IP:127.0.0.1")) as peer,
+        HttpPeer(b"HTTP/1.1 200 OK\r\n\r\n") as http,
+        ConnectProxy() as proxy,
+    ):
+        away = f"http://127.0.0.1:{free_port()}"
+        endpoint = {"address": "127.0.0.1", "port": peer.port}
+        result = endpoint_info(
+            endpoints=[
+                {**endpoint, "proxy": proxy.url, "proxy_ssh_options": []},
+                {**endpoint, "proxy": ""},
+                {**endpoint, "proxy": away},
+                {**endpoint, "proxy": "socks5://127.0.0.1:1080"},
+            ],
+            anchors=ours.anchors,
+            chain=True,
+            http_ports=[http.port],
+            parallel=1,
+        )
+        assert proxy.asked == 2 * [f"127.0.0.1:{peer.port}"] + [f"127.0.0.1:{http.port}"]
+    through, direct, nowhere, odd = result["endpoints"]
+    assert (through["trusted"], direct["trusted"]) == (True, True)
+    assert (len(through["chain"]), through["http"][0]["status"]) == (2, 200)
+    assert (nowhere["failure"], odd["failure"]) == ("proxy_away", "unusable")
+    assert away in nowhere["said"]
+    assert "this kind of proxy is not known" in odd["said"]
 
 
 def test_hanging_endpoints_wait_side_by_side() -> None:

@@ -40,6 +40,8 @@ VARIABLES = trusted(
         "nested": {"one": "{{ again }}", "two": ["{{ sum }}"]},
         "empty": "",
         "braces": "{ not a template }",
+        "list": ["-i", "{{ address }}"],
+        "undefined": "{{ nowhere }}",
     }
 )
 
@@ -69,6 +71,14 @@ class CountingTemplar:
         ("{{ nested }}", 1),
         ("{{ address }}:{{ port }}", 1),
         ("x {{ address }}", 1),
+        ("{{ address | default('') }}", 0),
+        ("{{ nowhere | default('') }}", 0),
+        ("{{ nowhere|default([]) }}", 0),
+        ("{{ nowhere | default({}) }}", 0),
+        ("{{ undefined | default('') }}", 1),
+        ("{{ again | default('') }}", 1),
+        ("{{ nowhere | default('x') }}", 1),
+        ("{{ nowhere | default('') or address }}", 1),
         ({"a": "{{ again }}", "b": [1, None, True, "{{ port }}"]}, 0),
     ],
 )
@@ -77,6 +87,14 @@ def test_the_result_is_ansibles(value: Any, calls: int) -> None:
     made = resolve(trusted(value), VARIABLES, templar)
     assert made == Templar(loader=DataLoader(), variables=VARIABLES).template(trusted(value))
     assert templar.calls == calls
+
+
+def test_a_list_or_nothing() -> None:
+    templar = CountingTemplar(VARIABLES)
+    assert resolve(trusted("{{ list | default([]) }}"), VARIABLES, templar) == ["-i", "198.18.0.1"]
+    empty = resolve(trusted("{{ nowhere | default([]) }}"), VARIABLES, templar)
+    empty.append("mine")
+    assert resolve(trusted("{{ nowhere | default([]) }}"), VARIABLES, templar) == []
 
 
 def test_what_is_left_is_resolved_later() -> None:
