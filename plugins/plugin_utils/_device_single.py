@@ -72,7 +72,7 @@ def deploy_single(
         done = _predicted(access, own.pair.leaf, "installed")
     else:
         done = deliver(access, Wish(own.pair, own.anchors, settings.hold, args["on_failure"], by="controller"))
-    return _result(done, good=("installed", "unchanged"), where=where)
+    return _result(done, good=("installed", "unchanged", "deferred"), where=where)
 
 
 def _settings(args: Mapping[str, Any], *, read_file: Callable[[str], str], where: str) -> Settings:

