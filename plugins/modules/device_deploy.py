@@ -15,6 +15,10 @@ description:
     more; after that O(on_failure) decides. A device's former key is gone by then, so there is no way back to it.
   - Within the flow (without O(address)) it deploys what M(certfleet.tls.device_request) found due and M(certfleet.tls.ca_issue) signed.
     The task does not fail when a certificate is not as wanted; its answer says so, the ledger records it, then the role fails the host.
+  - With O(step=confirm) it has the last word on what it has deployed, after other machines and M(certfleet.tls.device_view) have looked.
+    What they do not accept is left in place or removed, as the certificate's C(on_failure) says; what nobody could look at stays, with a
+    note.
+  - A device whose API names C(change_states) is asked for its state right before the upload, and left alone in any other.
   - With O(address) it works alone, on a pair that you bring, and fails when that is not served and proved in the end.
 extends_documentation_fragment:
   - certfleet.tls.attributes
@@ -34,6 +38,14 @@ attributes:
       - Bringing a pair is. O(state=absent) asks the device each time, since nothing but its answer tells whether there is anything
         to remove; V(404) means that there was not.
 options:
+  step:
+    description:
+      - V(deploy) uploads and proves what is due.
+      - V(confirm) answers with the whole result of V(deploy) once more, revised where others do not accept a certificate. It is no
+        change, unless a certificate was removed.
+    type: str
+    choices: [deploy, confirm]
+    default: deploy
   address:
     description: IP address or DNS name of the device, to work alone on a pair that you bring.
     type: str
@@ -139,6 +151,10 @@ EXAMPLES = r"""
 - name: Deploy what was requested and issued before
   certfleet.tls.device_deploy:
 
+- name: Keep or remove what clients did not accept
+  certfleet.tls.device_deploy:
+    step: confirm
+
 - name: Bring a pair of the company's own CA to a robot
   certfleet.tls.device_deploy:
     address: 198.18.0.11
@@ -189,6 +205,16 @@ certificates:
       description: Why it was due.
       type: list
       elements: dict
+    confirmed:
+      description: With O(step=confirm), that others accept it.
+      type: bool
+    revised:
+      description: With O(step=confirm), that it came out otherwise than the deploy had said.
+      type: bool
+confirmed:
+  description: That this is the answer of O(step=confirm).
+  returned: with O(step=confirm)
+  type: bool
 problems:
   description: A sentence for each certificate that is not as wanted.
   returned: within the flow
@@ -200,6 +226,7 @@ outcome:
     - V(failed) means that something else than the new certificate is served; V(kept) that the new one is served, but could not be
       proved; V(removed) that it was removed; V(rolled_back) that the former one is served again.
     - V(refused) means that the device was not recognised and nothing was sent; V(absent) that it is away.
+    - V(deferred) means that the device's state did not allow a change, and nothing was sent to it.
   returned: with O(address)
   type: str
 before:

@@ -92,6 +92,14 @@ options:
             description: The name of the API, V(mir) or one that O(apis) describes.
             type: str
             required: true
+          change_states:
+            description:
+              - The states in which the device may be changed, as its C(status) tells them (see O(apis)). Empty means any.
+              - Where something is due, a recognised device is logged in to and asked. In another state, or where it cannot be read, the
+                certificate is deferred.
+            type: list
+            elements: raw
+            default: []
           options:
             description: Such other fields as a dictionary, for those who keep them in a variable.
             type: dict
@@ -172,7 +180,10 @@ options:
       - "C(login_refused): the statuses of a wrong login (401, 403)."
       - "C(wait): C({timeout: 60, interval: 2}), how long the device may take until it serves the new leaf, in seconds."
       - "C(http_ports): ports that are asked, without login, whether the device answers at all when there is no HTTPS."
-      - "C(timeout): seconds for one answer (30)."
+      - "C(timeout): seconds for one answer (30); C(upload) and C(remove) may have a C(timeout) of their own."
+      - "C(status): C(path), C(field) (JMESPath, finds the state in the answer) and C(text) (JMESPath, words for it), for
+        C(change_states)."
+      - "C(view): of a system that manages devices, see M(certfleet.tls.device_view)."
     type: dict
   ca:
     description: The result of M(certfleet.tls.ca_info). Left out, the variable that the roles register is used.
