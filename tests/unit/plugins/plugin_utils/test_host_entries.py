@@ -150,6 +150,9 @@ def test_orders_carry_what_the_host_needs(pair: Pair) -> None:
     (order,), others = orders_of([request("install")], {}, CA["authorities"])
     assert (order["certificate"], order["chain"]) == (None, AUTHORITY.chain)
     assert orders_of([request("none")], {}, {}) == ([], [])
+    waits = {"code": "window", "message": "later"}
+    later = [request(verdict, deferred=waits) for verdict in ("issue", "install", "reload")]
+    assert orders_of(later, {}, {}) == ([], [])
 
 
 def test_what_was_not_issued_is_an_outcome_of_its_own() -> None:
