@@ -138,12 +138,13 @@ def request_result(entries: Sequence[dict[str, Any]], *, check_mode: bool, plans
     """What both request actions return; C(changed) says that something is due, so that handlers go on with this host.
 
     What is deferred waits, and is no failure. Where nothing but refusals is left, the task fails: there is nothing to go on with.
-    O(plans): only the answer is wanted; another play asks again and goes on, so C(due) alone says it.
+    O(plans): only the answer is wanted; another play asks again and goes on, so C(due) alone says it. In check mode no other play
+    does, and C(changed) is the prediction.
     """
     wanting = [entry for entry in entries if entry["verdict"] != "none"]
     refused = [entry for entry in wanting if entry["verdict"] == "refuse"]
     due = any(entry["verdict"] != "refuse" and not entry.get("deferred") for entry in wanting)
-    result: dict[str, Any] = {"certificates": list(entries), "due": due, "absent": False, "changed": due and not plans}
+    result: dict[str, Any] = {"certificates": list(entries), "due": due, "absent": False, "changed": due and (check_mode or not plans)}
     # What clients have yet to confirm gets outcomes as well.
     if not plans and (due or any(entry.get("unconfirmed") for entry in entries)):
         result["ticket"] = uuid.uuid4().hex
