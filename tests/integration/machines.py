@@ -28,8 +28,17 @@ class Lab:
 
     @cached_property
     def endpoints(self) -> list[dict[str, Any]]:
-        """All endpoints of the lab; they never change."""
-        return self.info["endpoints"]
+        """All endpoints of the products, also those that only a proxy reaches; they never change."""
+        info = self.info
+        of_products = {
+            name for name, host in info["hosts"].items() if {"mir_robots", "mir_fleet"} & set(host["groups"])
+        }
+        return [item for item in (*info["endpoints"], *info["behind_proxy"]) if item["host"] in of_products]
+
+    @property
+    def robots(self) -> set[str]:
+        """The names of all robots that Ansible manages."""
+        return {item["host"] for item in self.endpoints if item["product"] == "mir_robot"}
 
     def endpoint(self, name: str) -> dict[str, Any]:
         """One endpoint by name."""
@@ -84,8 +93,7 @@ def log_mark() -> int:
 
 def served(endpoint: dict[str, Any]) -> str:
     """SHA-256 fingerprint of the leaf that an endpoint serves, or the empty string where nothing is served."""
-    address = f"[{endpoint['address']}]" if ":" in endpoint["address"] else endpoint["address"]
-    shown = _openssl("s_client", "-connect", f"{address}:{endpoint['port']}", *_sni(endpoint), check=False)
+    shown = _openssl("s_client", *_connection(endpoint), check=False)
     if "BEGIN CERTIFICATE" not in shown:
         return ""
     return _openssl("x509", "-noout", "-fingerprint", "-sha256", given=shown).strip().partition("=")[2]
@@ -93,20 +101,24 @@ def served(endpoint: dict[str, Any]) -> str:
 
 def strict_verification(endpoint: dict[str, Any], anchors: Path) -> str:
     """What `openssl s_client` says with the fleet's anchors alone, strictly, and the name or address checked."""
-    address = f"[{endpoint['address']}]" if ":" in endpoint["address"] else endpoint["address"]
     name = endpoint["server_name"]
     is_address = ":" in name or name.replace(".", "").isdigit()
     return _openssl(
-        *("s_client", "-connect", f"{address}:{endpoint['port']}", *_sni(endpoint)),
+        *("s_client", *_connection(endpoint)),
         *("-verify_return_error", "-x509_strict", "-no-CApath", "-no-CAstore", "-CAfile", str(anchors)),
         *("-verify_ip" if is_address else "-verify_hostname", name),
         check=False,
     )
 
 
-def _sni(endpoint: dict[str, Any]) -> tuple[str, ...]:
-    name = endpoint["server_name"]
-    return ("-noservername",) if ":" in name or name.replace(".", "").isdigit() else ("-servername", name)
+def _connection(endpoint: dict[str, Any]) -> tuple[str, ...]:
+    """How openssl connects to an endpoint, through its proxy if it has one."""
+    address, name = endpoint["address"], endpoint["server_name"]
+    host = f"[{address}]" if ":" in address else address
+    proxy = ("-proxy", endpoint["proxy"].removeprefix("http://")) if endpoint.get("proxy") else ()
+    is_address = ":" in name or name.replace(".", "").isdigit()
+    sni = ("-noservername",) if is_address else ("-servername", name)
+    return ("-connect", f"{host}:{endpoint['port']}", *proxy, *sni)
 
 
 def _openssl(*arguments: str, check: bool = True, given: str = "") -> str:
