@@ -1,7 +1,8 @@
 # Copyright: certfleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Look at a device from the controller's worker and say what is due. No login is sent, and no key leaves in the clear."""
+"""Look at a device from the controller's worker and say what is due. No key leaves in the clear, and no login is sent, but to ask a
+device on which something is due whether its state allows a change."""
 
 from __future__ import annotations
 

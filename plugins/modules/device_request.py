@@ -10,7 +10,7 @@ short_description: Compare the wanted certificates of a device with what it serv
 version_added: 1.0.0
 description:
   - Looks at a device that has a REST API and no shell, and judges what is due and why. All it makes is a TLS handshake; no login
-    is sent.
+    is sent, unless something is due and the device may be changed in certain states only (C(change_states)).
   - Where a certificate must be issued, a key is made in the memory of the controller's worker. The answer holds a certificate
     request for it, and the key itself encrypted under a key that only the running C(ansible-playbook) knows.
   - A device whose certificate does not validate, whose key is not pinned in the ledger, and whose leaf the ledger does not know as

@@ -20,6 +20,11 @@ extends_documentation_fragment:
   - certfleet.tls.attributes
   - certfleet.tls.attributes.info_module
   - certfleet.tls.attributes.controller_only
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Nothing is changed in check mode, so nobody is asked.
 options:
   step:
     description:
