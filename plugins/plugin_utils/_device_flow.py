@@ -97,7 +97,8 @@ def _order(entry: Mapping[str, Any], *, setting: Setting) -> _Order:
     if spec["on_failure"] == "remove":
         check_removable(settings.api, where=where)
     acquaintance = replace(access.acquaintance, leaves=frozenset({pair.leaf.fingerprint}))
-    wish = Wish(pair, anchors, settings.hold, str(spec["on_failure"]), by="controller")
+    judged = str((entry.get("served") or {}).get("fingerprint") or "")
+    wish = Wish(pair, anchors, settings.hold, str(spec["on_failure"]), by="controller", judged=judged)
     return _Order(replace(access, acquaintance=acquaintance), wish)
 
 

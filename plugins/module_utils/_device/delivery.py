@@ -47,13 +47,17 @@ class Access:
 
 @dataclass(frozen=True)
 class Wish:
-    """The pair that is to be served, and how that is proved: under which anchors, for how long, seen by whom."""
+    """The pair that is to be served, and how that is proved: under which anchors, for how long, seen by whom.
+
+    C(judged) is the fingerprint of the leaf that was found wanting, where that is known.
+    """
 
     pair: Pair
     anchors: str
     hold: float
     on_failure: str
     by: str
+    judged: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -94,7 +98,27 @@ def deliver(access: Access, wish: Wish, *, waiting: Waiting | None = None) -> De
         proof = _prove(access, replace(wish, hold=0), waiting, timeout=0)
         if proof["ok"]:
             return Delivered("unchanged", before.leaf, before.leaf, proof["said"], proof)
+    if wish.judged and before.leaf.fingerprint not in (wish.judged, wish.fingerprint):
+        other = _of_another_run(access, wish, before, waiting, before=before.leaf, why="Nothing was sent.")
+        if other:
+            return other
     return _attempts(access, wish, before, waiting)
+
+
+def _of_another_run(
+    access: Access, wish: Wish, now: Met, waiting: Waiting, *, before: Leaf | None, why: str
+) -> Delivered | None:
+    """A certificate of the same CA that somebody else has brought in meanwhile is left alone if it is proved; None if it is no such.
+
+    Two runs that each insisted on their own would take turns.
+    """
+    if now.leaf is None or not now.seen.trusted:
+        return None
+    proof = _prove(access, wish, waiting, timeout=0, fingerprint=now.leaf.fingerprint)
+    if not proof["ok"]:
+        return None
+    said = f"{why} Another run has brought in a certificate meanwhile; it was left alone. {proof['said']}"
+    return Delivered("unchanged", before, now.leaf, said, proof)
 
 
 def _not_met(access: Access, met: Met) -> Delivered:
@@ -138,7 +162,15 @@ def _attempts(access: Access, wish: Wish, before: Met, waiting: Waiting) -> Deli
         if answer.kind in {"already", "rejected"}:
             break
         met = access.meet()
+        if met.seen.trusted and _is_third(met, before, wish):
+            break
     return _after_failure(access, wish, before, waiting, proof=proof, answer=answer, was_served=was_served)
+
+
+def _is_third(met: Met, before: Met, wish: Wish) -> bool:
+    """Whether neither the former leaf is served nor the new one."""
+    former = before.leaf.fingerprint if before.leaf else ""
+    return met.leaf is not None and met.leaf.fingerprint not in (former, wish.fingerprint)
 
 
 def _proved_through_restart(access: Access, wish: Wish, waiting: Waiting, *, timeout: float) -> dict[str, Any]:
@@ -152,13 +184,15 @@ def _proved_through_restart(access: Access, wish: Wish, waiting: Waiting, *, tim
     return _prove(access, wish, waiting, timeout=0)
 
 
-def _prove(access: Access, wish: Wish, waiting: Waiting, *, timeout: float) -> dict[str, Any]:
+def _prove(
+    access: Access, wish: Wish, waiting: Waiting, *, timeout: float, fingerprint: str | None = None
+) -> dict[str, Any]:
     return prove(
         address=access.target.address,
         port=access.target.port,
         server_name=access.target.server_name,
         anchors=wish.anchors,
-        fingerprint=wish.fingerprint,
+        fingerprint=fingerprint or wish.fingerprint,
         hold=wish.hold,
         timeout=timeout,
         by=wish.by,
@@ -191,6 +225,9 @@ def _after_failure(
         if was_served:
             return Delivered("rolled_back", before.leaf, now.leaf, f"{why} The former certificate is back.", proof)
         return Delivered("failed", before.leaf, now.leaf, f"{why} The former certificate is still served.", proof)
+    other = _of_another_run(access, wish, now, waiting, before=before.leaf, why=why)
+    if other:
+        return other
     said = f"{why} Now a third certificate is served ({now.leaf.subject or now.leaf.fingerprint}); it was left alone."
     return Delivered("failed", before.leaf, now.leaf, said, proof)
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -138,6 +139,37 @@ def test_one_that_does_not_come_back_is_no_success(plant: Plant) -> None:
     assert (done.outcome, done.after) == ("failed", None)
     assert "served, but after" in done.said
     assert "refuses connections" in done.said
+
+
+def test_what_another_run_brought_in_since_the_request_is_left_alone(plant: Plant) -> None:
+    judged = plant.served().fingerprint
+    others = installed(plant)
+    done = deliver(plant.access(), replace(plant.wish(plant.pair()), judged=judged))
+    assert (done.outcome, plant.requests()) == ("unchanged", [])
+    assert done.after is not None
+    assert done.after.fingerprint == others.leaf.fingerprint
+    assert "Another run has brought in a certificate meanwhile" in done.said
+    # It must be as good as what was asked for.
+    done = deliver(plant.access(), replace(plant.wish(plant.pair()), judged=others.leaf.fingerprint))
+    assert (done.outcome, methods(plant)) == ("installed", ["POST"])
+
+
+def test_two_runs_at_once_do_not_take_turns(plant: Plant) -> None:
+    given, others = plant.pair(), plant.pair()
+    access = patient(plant, given)
+    seconds = 0.0
+
+    def sleep(duration: float) -> None:
+        nonlocal seconds
+        if seconds == 0:
+            assert access.client(access.meet()).upload(plant.wish(others).pair).kind == "accepted"
+        seconds += duration
+
+    done = deliver(access, plant.wish(given, hold=1), waiting=Waiting(sleep=sleep, clock=lambda: seconds))
+    assert done.outcome == "unchanged"
+    assert done.after is not None
+    assert done.after.fingerprint == plant.served().fingerprint == others.leaf.fingerprint
+    assert methods(plant) == ["POST", "POST"]
 
 
 def installed(plant: Plant) -> Pair:
