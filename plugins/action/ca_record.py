@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -32,10 +33,13 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         arguments = options_of(self, "directory", "outcomes", "pins")
         tickets: list[str] = []
+        # Once for all: putting a host's variables together takes a while.
+        wanted = (REQUEST_VARIABLE, DEPLOY_VARIABLE, RECORD_VARIABLE, ENROL_VARIABLE)
+        batch = [found for _host, found in batch_variables(task_vars, *wanted)]
         if "outcomes" not in arguments and "pins" not in arguments:
-            arguments["outcomes"], tickets = _batch_outcomes(task_vars)
-            arguments["pins"] = _batch_pins(task_vars)
-        before = _recorded(task_vars)
+            arguments["outcomes"], tickets = _batch_outcomes(batch)
+            arguments["pins"] = _batch_pins(batch)
+        before = _recorded(batch)
         empty: dict[str, Any] = {"changed": False, "recorded": 0, "pinned": 0, "message": "", "tickets": before}
         if self._task.check_mode or not (arguments.get("outcomes") or arguments.get("pins")):
             return empty
@@ -53,24 +57,29 @@ class ActionModule(ActionBase):
         return {**empty, **figures, "tickets": [*before, *tickets]}
 
 
-def _recorded(task_vars: dict[str, Any]) -> list[str]:
-    """What earlier uses of the role have handed to the ledger in this run."""
-    return [str(ticket) for ticket in (task_vars.get(RECORD_VARIABLE) or {}).get("tickets") or ()]
+def _recorded(batch: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What earlier uses of the role have handed to the ledger in this run, for any host of the batch."""
+    heard: dict[int, list[str]] = {}
+    for found in batch:
+        tickets = found.get(RECORD_VARIABLE, {}).get("tickets") or []
+        # The hosts of an earlier batch share one result: it is read once.
+        heard[id(tickets)] = tickets
+    return list(dict.fromkeys(str(ticket) for tickets in heard.values() for ticket in tickets))
 
 
-def _batch_pins(task_vars: dict[str, Any]) -> list[dict[str, Any]]:
+def _batch_pins(batch: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
         {field: str(pin[field]) for field in ("identity", "spki", "why")}
-        for _host, found in batch_variables(task_vars, ENROL_VARIABLE)
+        for found in batch
         for pin in found.get(ENROL_VARIABLE, {}).get("pins") or ()
     ]
 
 
-def _batch_outcomes(task_vars: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+def _batch_outcomes(batch: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
     """(outcomes that the ledger has not heard of, and the marks by which that is known later)."""
     outcomes: list[dict[str, Any]] = []
     marks: list[str] = []
-    for _host, found in batch_variables(task_vars, REQUEST_VARIABLE, DEPLOY_VARIABLE, RECORD_VARIABLE):
+    for found in batch:
         entries, new = unrecorded(found)
         outcomes += [_outcome(entry) for entry in entries]
         marks += new

@@ -33,7 +33,8 @@ attributes:
 options:
   outcomes:
     description:
-      - How deploys ended. Without this and O(pins), what the deploy and enrol steps of all hosts of the batch left.
+      - How deploys ended. Without this and O(pins), what the deploy and enrol steps of all hosts of the batch left; and V(unchanged)
+        for certificates that have failed by the ledger, and were found as they should be by the request step.
       - Each has C(identity), C(name) and C(outcome) (such as V(installed) or V(rolled_back)), and may have C(reasons) (codes),
         C(fingerprint) (SHA-256 of the certificate that is served now), C(said) (a sentence for people) and C(revised) (whether it
         takes back the good outcome that was recorded last for this certificate, as a wider proof may do).

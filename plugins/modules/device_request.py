@@ -288,9 +288,9 @@ certificates:
         message: outside the change windows of this host, the next one opens 2026-11-23T21:00:00Z (tls_change_windows)
         until: "2026-11-23T21:00:00Z"
     failures:
-      description: How often in a row its deploys have failed.
+      description: How often in a row its deploys have failed, by the ledger.
       type: int
-      returned: when the verdict is not V(none)
+      returned: when they have
 due:
   description: Whether something has to be done now, that is neither refused nor deferred.
   returned: success

@@ -294,9 +294,9 @@ certificates:
         message: outside the change windows of this host, the next one opens 2026-11-23T21:00:00Z (tls_change_windows)
         until: "2026-11-23T21:00:00Z"
     failures:
-      description: How often in a row its deploys have failed.
+      description: How often in a row its deploys have failed, by the ledger.
       type: int
-      returned: when the verdict is not V(none)
+      returned: when they have
     spki:
       description: The key that deploy uses, as lower-case hex SHA-256 of its public half.
       type: str

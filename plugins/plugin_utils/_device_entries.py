@@ -58,6 +58,8 @@ def request_entry(spec: CertificateSpec, finding: Finding, known: Known) -> dict
         if met
         else None,
     }
+    if failure:
+        entry["failures"] = failure.count
     if judgement.verdict != "none":
         entry.update(
             common_name=spec.common_name,
@@ -66,7 +68,6 @@ def request_entry(spec: CertificateSpec, finding: Finding, known: Known) -> dict
             renew_before=spec.renew_before,
             spki=None,
             spec={"prove": dict(spec.prove or {}), "on_failure": spec.on_failure},
-            failures=failure.count if failure else 0,
         )
     return entry
 

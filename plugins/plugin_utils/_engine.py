@@ -144,7 +144,12 @@ def request_result(entries: Sequence[dict[str, Any]], *, check_mode: bool, plans
     wanting = [entry for entry in entries if entry["verdict"] != "none"]
     refused = [entry for entry in wanting if entry["verdict"] == "refuse"]
     due = any(entry["verdict"] != "refuse" and not entry.get("deferred") for entry in wanting)
-    result: dict[str, Any] = {"certificates": list(entries), "due": due, "absent": False, "changed": due and (check_mode or not plans)}
+    result: dict[str, Any] = {
+        "certificates": list(entries),
+        "due": due,
+        "absent": False,
+        "changed": due and (check_mode or not plans),
+    }
     # What clients have yet to confirm gets outcomes as well.
     if not plans and (due or any(entry.get("unconfirmed") for entry in entries)):
         result["ticket"] = uuid.uuid4().hex
@@ -211,29 +216,44 @@ def is_open(variables: Mapping[str, Any]) -> bool:
 
 
 def unrecorded(variables: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
-    """(outcomes of a host's deploy that the ledger has not heard of, what to mark as heard).
+    """(outcomes of a host that the ledger has not heard of, what to mark as heard).
 
     The deploy that has answered the request is heard of once, and once more when the wider proof has passed over it: then of those
     outcomes alone that it has revised. C(revised) of an entry says that the ledger must take the earlier one back.
     """
-    ticket, deploy = ticket_of(variables), variables.get(DEPLOY_VARIABLE) or {}
-    if not ticket or deploy.get("ticket") != ticket:
-        return [], []
+    request, deploy = variables.get(REQUEST_VARIABLE) or {}, variables.get(DEPLOY_VARIABLE) or {}
     heard = (variables.get(RECORD_VARIABLE) or {}).get("tickets") or ()
+    entries, new = _found_right(request, heard)
+    ticket = request.get("ticket")
+    if not ticket or deploy.get("ticket") != ticket:
+        return entries, new
     marks = [ticket, f"{ticket}/confirmed"] if deploy.get("confirmed") else [ticket]
-    new = [mark for mark in marks if mark not in heard]
-    if not new:
-        return [], []
+    unheard = [mark for mark in marks if mark not in heard]
+    if not unheard:
+        return entries, new
     # An earlier run has recorded what waits for its confirmation since.
-    earlier = {
-        str(entry["id"]) for entry in variables[REQUEST_VARIABLE].get("certificates") or () if entry.get("unconfirmed")
-    }
-    entries = [
+    earlier = {str(entry["id"]) for entry in request.get("certificates") or () if entry.get("unconfirmed")}
+    entries += [
         {**entry, "revised": bool(entry.get("revised")) and (ticket in heard or str(entry["id"]) in earlier)}
         for entry in deploy.get("certificates") or ()
         if entry.get("revised") or ticket not in heard
     ]
-    return entries, new
+    return entries, new + unheard
+
+
+def _found_right(request: Mapping[str, Any], heard: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Certificates that the ledger believes to have failed, and the request step has found to be as wanted.
+
+    The connection was lost and the host finished its deploy, for example, or somebody has repaired it.
+    """
+    right = {
+        f"{entry['id']}/right": entry
+        for entry in request.get("certificates") or ()
+        if entry.get("failures") and entry["verdict"] == "none" and not entry.get("unconfirmed")
+    }
+    new = [mark for mark in right if mark not in heard]
+    outcome = {"outcome": "unchanged", "said": "found as it should be", "revised": False}
+    return [{"id": right[mark]["id"], "after": right[mark].get("current"), **outcome} for mark in new], new
 
 
 def deploy_result(entries: Sequence[dict[str, Any]], *, ticket: str) -> dict[str, Any]:

@@ -168,6 +168,8 @@ def request_entry(wish: Wish, raw: Mapping[str, Any], known: Known, *, now: int)
     }
     if entry["unconfirmed"]:
         entry["spec"] = _how(spec)  # the confirming step needs it
+    if failure:
+        entry["failures"] = failure.count
     if judgement.verdict != "none":
         entry.update(
             common_name=spec.common_name,
@@ -176,7 +178,6 @@ def request_entry(wish: Wish, raw: Mapping[str, Any], known: Known, *, now: int)
             renew_before=spec.renew_before,
             spki=_spki(judgement, have),
             spec=_how(spec),
-            failures=failure.count if failure else 0,
         )
     return entry
 

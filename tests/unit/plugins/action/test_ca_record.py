@@ -124,6 +124,16 @@ def test_night_after_night_the_count_goes_on(batch: Batch) -> None:
         assert batch.failures() == {"robot-2": night}
 
 
+def test_what_is_found_right_later_is_no_failure_any_more(batch: Batch) -> None:
+    batch.deploy("failed", "failed")
+    batch.record()
+    found = {"id": "robot-1/https", "verdict": "none", "failures": 1, "reasons": []}
+    batch.variables["robot-1"] = {REQUEST_VARIABLE: request_result([found], check_mode=False, plans=True)}
+    assert batch.record()["recorded"] == 1
+    assert batch.record()["recorded"] == 0
+    assert batch.failures() == {"robot-2": 1}
+
+
 def test_a_call_that_did_not_reach_the_ca_is_made_up_for(batch: Batch) -> None:
     batch.deploy("installed", "failed")
     assert "cannot be reached" in batch.record(away=True)["message"]

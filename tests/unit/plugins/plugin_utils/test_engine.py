@@ -164,6 +164,19 @@ def test_what_an_earlier_run_left_unconfirmed_is_taken_back() -> None:
     assert states(variables) == (False, [("rolled_back", True)])
 
 
+def test_what_is_found_right_after_failures_is_put_right_in_the_ledger_once() -> None:
+    """The connection was lost, so the outcome was failed; but the host has finished its deploy."""
+    right = {**entry("none"), "failures": 1, "current": {"fingerprint": "ab"}}
+    others = [entry("none", "never_failed"), {**entry("issue", "due"), "failures": 2}]
+    unconfirmed = {**entry("none", "unconfirmed"), "failures": 1, "unconfirmed": True}
+    for plans in (True, False):
+        variables = {REQUEST_VARIABLE: request_result([right, *others, unconfirmed], check_mode=False, plans=plans)}
+        (told,), _marks = unrecorded(variables)
+        assert (told["id"], told["outcome"], told["after"]) == ("robot-1/https", "unchanged", {"fingerprint": "ab"})
+        hear(variables)
+        assert unrecorded(variables) == ([], [])
+
+
 @pytest.mark.parametrize("code", ["window", "backoff", "budget"])
 def test_what_is_deferred_is_told_and_is_neither_due_nor_a_failure(code: str) -> None:
     waiting = {**entry("issue"), "deferred": {"code": code, "message": "not before Monday"}}
