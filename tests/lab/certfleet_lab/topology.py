@@ -88,14 +88,14 @@ PROXY_PORT = 8888
 PROXY = f"http://{GATEWAY.ipv4}:{PROXY_PORT}"
 
 
-def _robot(number: int, *, by_ipv6: bool = False, groups: tuple[str, ...] = ("mir_robots",), proxy: str = "") -> Device:
+def _robot(number: int, *, by_ipv6: bool = False, proxy: str = "") -> Device:
     ipv4, ipv6 = f"198.19.1.{10 + number}", f"2001:2:0:2::{10 + number}"
     return Device(
         name=f"robot-{number}",
         product="mir_robot",
         ipv4=ipv4,
         ipv6=ipv6,
-        groups=groups,
+        groups=("mir_robots",),
         address=ipv6 if by_ipv6 else ipv4,
         proxy=proxy,
     )
@@ -109,9 +109,7 @@ FLEET_OLD = Device(
     groups=("mir_fleet",),
     address="198.19.1.20",
 )
-# Not in mir_robots as long as the collection knows no device_proxy.
-ROBOT_4 = _robot(4, groups=("lab_behind_proxy",), proxy=PROXY)
-DEVICES = (_robot(1), _robot(2), _robot(3, by_ipv6=True), ROBOT_4, FLEET_OLD)
+DEVICES = (_robot(1), _robot(2), _robot(3, by_ipv6=True), _robot(4, proxy=PROXY), FLEET_OLD)
 
 
 def endpoint_of(device: Device) -> Endpoint:

@@ -44,3 +44,10 @@ def test_server_name_is_among_the_names_that_the_inventory_asks_for(endpoint: to
 @pytest.mark.parametrize("device", topology.DEVICES, ids=lambda device: device.name)
 def test_logins_are_long_enough_to_be_searched_for(device: topology.Device) -> None:
     assert min(len(part) for part in identity.login(device)) >= 16
+
+
+def test_the_inventory_names_the_proxy_of_what_this_machine_cannot_reach() -> None:
+    proxies = {device.name: device.proxy for device in topology.DEVICES if device.proxy}
+    assert proxies
+    assert proxies == {name: inventory_variables(name)["device_proxy"] for name in proxies}
+    assert not {endpoint.name for endpoint in topology.endpoints()} & set(proxies)
