@@ -25,6 +25,7 @@ from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
     raw_variables,
 )
 from ansible_collections.certfleet.tls.plugins.plugin_utils._failure_budget import Progress, budget_of, pause_of
+from ansible_collections.certfleet.tls.plugins.plugin_utils._inventory import HostVariables
 
 
 class ActionModule(ActionBase):
@@ -43,6 +44,7 @@ class ActionModule(ActionBase):
                 identity_of({"inventory_hostname": host, **found})
                 for host, found in batch_variables(task_vars, "tls_identity")
             ]
+            arguments["identities"] += self._managers(task_vars)
         try:
             if "failure_window" in arguments:
                 arguments["failure_window"] = parse_duration(arguments["failure_window"], where="tls_failure_window")
@@ -77,6 +79,13 @@ class ActionModule(ActionBase):
             "hosts": self._hosts(task_vars),
             "time": answer.get("time"),
         }
+
+    def _managers(self, task_vars: Mapping[str, Any]) -> list[str]:
+        """Identities of the systems that manage the batch's devices: to be asked about them, they must be recognised as well."""
+        variables = HostVariables(task_vars["hostvars"])
+        known = set((task_vars.get("groups") or {}).get("all") or ())
+        managers = [str(host) for host in self._task.args.get("managers") or () if str(host) in known]
+        return [str(variables.get(host, "tls_identity") or host) for host in managers]
 
     def _hosts(self, task_vars: Mapping[str, Any]) -> int:
         """How many hosts a share of the budget is a share of: those of the play, or of the earlier one that chose them."""

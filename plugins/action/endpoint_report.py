@@ -136,6 +136,7 @@ def _complaints(
         request, deploy = variables.get(REQUEST_VARIABLE) or {}, variables.get(DEPLOY_VARIABLE) or {}
         trust = variables.get(TRUST_VARIABLE) or {}
         said = [str(problem) for step in (trust, request, deploy) for problem in step.get("problems") or ()]
+        said += [f"{entry['id']}: not tried: {entry.get('said')}" for entry in _not_tried(deploy)]
         if absent_fails and not said and trust.get("absent"):
             said = [f"{host}: {trust.get('said') or 'cannot be reached'}"]
         if said:
@@ -147,6 +148,11 @@ def _complaints(
         if row.state in bad and host not in complaints and not check_mode and not waits:
             complaints[host] = [f"{row.endpoint}: {row.state} ({row.after}; {row.proof})"]
     return complaints
+
+
+def _not_tried(deploy: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was due and could not be begun, since the CA did not sign: no failure of the host, but nothing to be silent about."""
+    return [entry for entry in deploy.get("certificates") or () if entry["outcome"] == "not_tried"]
 
 
 def _result(rows: list[Row], complaints: dict[str, list[str]]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ short_description: Choose the hosts on which certificates are due
 version_added: 1.0.0
 description:
   - Of a group's hosts, those that an earlier play of this run has found due with the tasks of the role C(tls_certificate), and those
-    whose last change still waits for being confirmed by clients. For the C(hosts) of a play.
+    whose last change still waits for being confirmed by clients, or is right while the ledger calls it failed. For the C(hosts) of a
+    play.
   - Hosts whose last attempts have failed come last, so that none of them is the canary of the others.
   - Hosts that are absent, deferred or refused are left out.
 options:
@@ -59,8 +60,12 @@ def due_hosts(hostvars: Any, group: Iterable[str]) -> list[str]:
 
 
 def _goes_on(request: Mapping[str, Any]) -> bool:
-    unconfirmed = any(entry.get("unconfirmed") for entry in request.get("certificates") or ())
-    return bool(request.get("due")) or unconfirmed
+    # What waits for clients, and what the ledger calls failed although it was found right: both end in the wave's last steps.
+    open_ends = any(
+        entry.get("unconfirmed") or (entry["verdict"] == "none" and entry.get("failures"))
+        for entry in request.get("certificates") or ()
+    )
+    return bool(request.get("due")) or open_ends
 
 
 def _failures(request: Mapping[str, Any]) -> int:

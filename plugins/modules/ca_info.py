@@ -37,6 +37,13 @@ options:
         A number, or a share of the play's hosts such as V(10%). Left out or empty, there is no limit.
       - Read on the controller.
     type: str
+  managers:
+    description:
+      - Names of hosts that manage devices of the batch, such as a MiR Fleet. Their identities are told of as well.
+      - Read on the controller.
+    type: list
+    elements: str
+    default: []
   canary:
     description:
       - The play goes in waves (C(serial)), and its first host answers for all others. As long as none has proved the change, nothing
@@ -164,6 +171,7 @@ def argument_spec() -> dict[str, Any]:
         "identities": {"type": "list", "elements": "str"},
         "failure_window": {"type": "str", "default": "7d"},
         "failure_budget": {"type": "str"},
+        "managers": {"type": "list", "elements": "str", "default": []},
         "canary": {"type": "bool", "default": False},
     }
 

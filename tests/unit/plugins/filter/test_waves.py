@@ -27,14 +27,19 @@ def host(**request: Any) -> dict[str, Any]:
 
 def test_only_hosts_with_something_due_go_on_and_known_troubles_come_last() -> None:
     hosts = HostVars(
-        a=host(due=True, certificates=[{"failures": 2}]),
-        b=host(due=False, certificates=[{}]),
-        c=host(due=True, certificates=[{"failures": 0}]),
+        a=host(due=True, certificates=[{"verdict": "issue", "failures": 2}]),
+        b=host(due=False, certificates=[{"verdict": "none"}]),
+        c=host(due=True, certificates=[{"verdict": "issue", "failures": 0}]),
         d=host(absent=True),
         e={},
-        f=host(due=False, certificates=[{"unconfirmed": True}]),
+        f=host(due=False, certificates=[{"verdict": "none", "unconfirmed": True}]),
+        g=host(due=False, certificates=[{"verdict": "issue", "failures": 3, "deferred": {"code": "backoff"}}]),
     )
-    assert due_hosts(hosts, "abcdef") == ["c", "f", "a"]
+    assert due_hosts(hosts, "abcdefg") == ["c", "f", "a"]
+
+
+def test_what_was_found_right_after_a_failure_is_told_to_the_ledger() -> None:
+    assert due_hosts(HostVars(a=host(due=False, certificates=[{"verdict": "none", "failures": 1}])), ["a"]) == ["a"]
 
 
 def test_where_nothing_is_due_no_host_matches() -> None:
