@@ -87,7 +87,13 @@ def _head_of(connection: socket.socket, deadline: float) -> bytes:
     head = b""
     while len(head) < _MOST:
         connection.settimeout(remaining(deadline))
-        ahead = connection.recv(2048, socket.MSG_PEEK)
+        try:
+            ahead = connection.recv(2048, socket.MSG_PEEK)
+        except ConnectionResetError:
+            # Another kind of server may greet, not understand, and cut: its greeting tells more.
+            if head:
+                break
+            raise
         if not ahead:
             break
         end = (head + ahead).find(_END)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import time
 
 import pytest
@@ -151,6 +152,20 @@ def test_a_proxy_that_hangs_up(ours: TestAuthority) -> None:
         seen = look_through(f"http://127.0.0.1:{proxy.port}", 443, ours.anchors)
     assert seen.failure == "proxy_away"
     assert "cuts the connection before an answer" in seen.said
+
+
+def test_a_server_of_another_kind_that_greets_and_cuts(ours: TestAuthority) -> None:
+    class Greeting(Peer):
+        def talk(self, connection: socket.socket) -> None:
+            connection.sendall(b"SSH-2.0-OpenSSH_9.2p1\r\n")
+            connection.recv(1)
+            time.sleep(0.1)  # the greeting arrives; closing with something unread is then a reset
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with Greeting() as proxy:
+        seen = look_through(f"http://127.0.0.1:{proxy.port}", 443, ours.anchors)
+    assert seen.failure == "proxy_refuses"
+    assert "not as an HTTP proxy does" in seen.said
 
 
 def test_a_proxy_that_hangs_costs_the_timeout_and_no_more(ours: TestAuthority) -> None:
