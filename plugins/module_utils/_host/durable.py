@@ -30,10 +30,10 @@ def write_file(path: str, data: bytes, *, mode: int, uid: int = -1, gid: int = -
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(data)
+        stream.flush()
         if (uid, gid) != (-1, -1):
             os.fchown(stream.fileno(), uid, gid)
         os.fchmod(stream.fileno(), mode)
-        stream.flush()
         os.fsync(stream.fileno())
     os.rename(aside, path)
     sync_folder(os.path.dirname(path))
