@@ -25,6 +25,8 @@ from .targets import Target, names_of, spki_of
 # A retry at once, and no word about what failed before: the ledger's patience has tests of its own.
 AT_ONCE = {"tls_retry_now": True, "tls_failure_budget": ""}
 SAID = 150
+# So many targets are counted, not named
+MANY = 4
 
 
 class UnsafeError(AssertionError):
@@ -83,6 +85,13 @@ class Case:
         """The fault strikes now; without this, with the first look at something that was not there before."""
         self._struck = time.monotonic()
 
+    def await_new(self, target: Target) -> None:
+        """Wait until a client gets the new leaf."""
+        limit = time.monotonic() + 60
+        while self._kind_now(self._watched[target.name]) != "new":
+            assert time.monotonic() < limit, f"{target.name} never served the new leaf"
+            time.sleep(0.1)
+
     def told(self, run: Run, *words: str) -> None:
         """The operator reads these words in what the run printed; the table quotes from the first one on."""
         text = plain(run.output)
@@ -112,11 +121,11 @@ class Case:
         self._safe_after = max(self._safe_after or 0.0, self._seconds_to_safe(watched))
         return kind
 
-    def converges(self, **extra: Any) -> Run:
+    def converges(self, *arguments: str, **extra: Any) -> Run:
         """The next run, without the fault, brings what is wished, or finds it there; nothing strange was ever served."""
         before = {name: self._kind_now(watched) for name, watched in self._watched.items()}
         begin = time.monotonic()
-        run = self.run(**extra)
+        run = self.run(*arguments, **extra)
         seconds = time.monotonic() - begin
         if run.rc != 0 or run.failed:
             raise UnsafeError(f"the next run does not converge:\n{run.output}")
@@ -126,9 +135,10 @@ class Case:
                     f"{watched.target.name} does not serve what is wished after the next run:\n{run.output}"
                 )
             self._verify(watched)
-            if watched.target.unfinished():
-                raise UnsafeError(f"{watched.target.name} is still marked as unfinished after the next run")
-        done = "nothing to do" if set(before.values()) == {"new"} and not run.changed else "installed, proved"
+            leftovers = watched.target.leftovers()
+            if leftovers:
+                raise UnsafeError(f"{watched.target.name} still has {leftovers} in its store after the next run")
+        done = "left it in place" if set(before.values()) == {"new"} else "installed, proved"
         self._next_run = f"{done} ({seconds:.0f} s)"
         self.end()
         for watched in self._watched.values():
@@ -144,20 +154,29 @@ class Case:
 
     def row(self, failure: str | None) -> dict[str, Any]:
         """The line of the table."""
-        served = [
-            f"{watched.target.name}: {as_text(watched.seen)}" for watched in self._watched.values() if watched.seen
-        ]
         return {
             "name": self.name,
             "fault": self.fault,
             "seen": self._said,
-            "served": served[0].partition(": ")[2] if len(served) == 1 else "; ".join(served),
+            "served": self._served(),
             "seconds_to_safe": None if self._safe_after is None else round(self._safe_after, 1),
             "next_run": self._next_run,
             "unsafe": failure,
         }
 
     # How it is done
+
+    def _served(self) -> str:
+        shown: dict[str, list[str]] = {}
+        for watched in self._watched.values():
+            text = as_text(watched.seen) if len(self._watched) < MANY else watched.final
+            shown.setdefault(text, []).append(watched.target.name)
+        if len(shown) == 1:
+            return next(iter(shown))
+        parts = {
+            text: ", ".join(names) if len(names) < MANY else f"{len(names)} of them" for text, names in shown.items()
+        }
+        return "; ".join(f"{names}: {text}" for text, names in parts.items())
 
     def _playbook(self) -> str:
         return next(iter(self._watched.values())).target.playbook
@@ -206,12 +225,12 @@ class Case:
         return path
 
     def _seconds_to_safe(self, watched: Watched) -> float:
-        """From the strike until nothing but the old leaf, or the one that it ends with, is served any more."""
-        unsafe = [stretch for stretch in watched.seen if stretch.kind not in {"old", watched.final}]
-        late = [stretch for stretch in unsafe if self._struck is None or stretch.end > self._struck]
-        if not late:
-            return 0.0
-        return late[-1].end - (late[0].begin if self._struck is None else self._struck)
+        """From the strike, or from what was unsafe later on, until only the old leaf, or the one of the end, is served."""
+        struck = self._struck or 0.0
+        unsafe = [
+            stretch for stretch in watched.seen if stretch.kind not in {"old", watched.final} and stretch.end > struck
+        ]
+        return unsafe[-1].end - max(struck, unsafe[0].begin) if unsafe else 0.0
 
 
 def plain(output: str) -> str:
@@ -223,5 +242,5 @@ def quoted(text: str, word: str) -> str:
     """The part of a text that begins with this word, short enough for a table."""
     found = re.search(re.escape(word) + rf".{{0,{SAID}}}", text)
     part = found[0] if found else word
-    part = re.split(r"(?: PLAY RECAP | TASK \[| RUNNING HANDLER \[|' (?:PLAY|NO MORE))", part)[0]
+    part = re.split(r" (?:PLAY RECAP|TASK \[|RUNNING HANDLER \[|Origin:|changed:)", part)[0]
     return part if len(part) < SAID else f"{part[:SAID].rpartition(' ')[0]} …"

@@ -16,7 +16,7 @@ import pytest
 from ..integration.machines import Lab, robot, strict_verification
 from ..integration.playbook import run_playbook, site
 from . import targets
-from .case import Case, UnsafeError
+from .case import AT_ONCE, Case, UnsafeError
 
 _REPORT = pytest.StashKey[pytest.TestReport]()
 
@@ -44,12 +44,14 @@ def lab() -> Iterator[Lab]:
     anchors = lab.info["anchors"]
     endpoints = [endpoint for endpoint in lab.endpoints if "proxy" not in endpoint]
     if not anchors or not all("0 (ok)" in strict_verification(item, Path(anchors)) for item in endpoints):
-        for done in (run_playbook("playbooks/enrol.yml"), site()):
+        for done in (run_playbook("playbooks/enrol.yml"), site(extra=AT_ONCE)):
             assert done.rc == 0, done.output
     yield lab
     robot("all", "unset")
     restored = run_playbook(
-        "playbooks/certificates.yml", extra={"tls_retry_now": True, "mir_robot_hold": 1, "mir_fleet_hold": 1}
+        "playbooks/certificates.yml",
+        limit="fleet:robot-1",
+        extra={**AT_ONCE, "mir_robot_hold": 1, "mir_fleet_hold": 1},
     )
     assert restored.rc == 0, restored.output
 

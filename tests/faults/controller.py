@@ -24,7 +24,8 @@ class Controller:
         self._process = subprocess.Popen(
             command_for(playbook, *arguments, **options),
             cwd=CHECKOUT,
-            env=environment_for(),
+            # Otherwise a headline waits for the first result below it.
+            env=environment_for({"ANSIBLE_DISPLAY_SKIPPED_HOSTS": "true"}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..integration.machines import lab_command, on
+from ..integration.machines import on
 from .targets import WEB_FOLDER, Target
 
 NGINX = "nginx.service"
@@ -27,6 +27,29 @@ def wait_for_promotion(target: Target, *, timeout: int = 60) -> None:
     """Wait until the service's paths read a pair that nobody has committed yet."""
     current = f"$(readlink {target.store}/current)"
     wait_until(target.name, f'grep -q "\\"next\\": {current}," {target.store}/unfinished 2>/dev/null', timeout=timeout)
+
+
+def settled(target: Target) -> None:
+    """Wait until nobody works in a target's store any more; a deploy that was just sent has had the time to begin."""
+    time.sleep(2)
+    wait_until(target.name, f"flock -n {target.store} true")
+
+
+def kill_deploy(target: Target) -> None:
+    """SIGKILL for the process that works in a target's store."""
+    holders = f"awk -v inode=:$(stat -c %i {target.store}) 'index($6, inode) {{print $5}}' /proc/locks"
+    on(target.name, "sh", "-c", f"kill -9 $({holders})")
+
+
+@contextmanager
+def client_without_anchors() -> Iterator[None]:
+    """The client's trust store is empty."""
+    bundle = "/etc/ssl/certs/ca-certificates.crt"
+    on("client", "sh", "-c", f": > /run/no-anchors; mount --bind /run/no-anchors {bundle}")
+    try:
+        yield
+    finally:
+        on("client", "umount", bundle)
 
 
 @contextmanager
@@ -71,21 +94,33 @@ def read_only() -> Iterator[None]:
 
 
 @contextmanager
-def firewall(host: str, *rules: str) -> Iterator[None]:
-    """Rules of nftables on a host: C('input tcp dport 22 reject with tcp reset'), C('nat …') for locally made connections."""
-    chains = {
-        "input": "chain input { type filter hook input priority -200; ",
-        "nat": "chain nat { type nat hook output priority -200; ",
-    }
-    text = "table inet fault {\n"
-    for chain, head in chains.items():
-        chosen = [rule.partition(" ")[2] for rule in rules if rule.startswith(f"{chain} ")]
-        text += head + "\n".join(["", *chosen, "}"]) + "\n" if chosen else ""
-    on(host, "nft", "-f", "-", given=text + "}\n")
+def stopped_service() -> Iterator[None]:
+    """nginx does not run."""
+    on("web", "systemctl", "stop", NGINX)
     try:
         yield
     finally:
-        on(host, "nft", "delete", "table", "inet", "fault")
+        on("web", "systemctl", "start", NGINX)
+
+
+@contextmanager
+def additional_address(host: str, address: str) -> Iterator[None]:
+    """A host answers at another address of the lab's network as well."""
+    on(host, "ip", "address", "add", f"{address}/24", "dev", "eth0")
+    try:
+        yield
+    finally:
+        on(host, "ip", "address", "del", f"{address}/24", "dev", "eth0")
+
+
+@contextmanager
+def without_ssh(host: str) -> Iterator[None]:
+    """No connection over ssh, and those that exist are cut."""
+    on(host, "sh", "-c", "systemctl stop ssh.service; kill -9 $(pgrep -x sshd) 2>/dev/null || true")
+    try:
+        yield
+    finally:
+        on(host, "systemctl", "start", "ssh.service")
 
 
 def kill_host(host: str) -> None:
@@ -100,11 +135,6 @@ def boot_host(host: str) -> None:
     while on(host, "systemctl", "is-active", "ssh.service", check=False).strip() != "active":
         assert time.monotonic() - begin < 60, f"{host} did not boot"
         time.sleep(0.2)
-
-
-def repair_lab() -> None:
-    """What is amiss after a fault is mended as `make lab-up` does."""
-    lab_command("up")
 
 
 def _docker(*arguments: str) -> None:

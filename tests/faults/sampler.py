@@ -123,5 +123,7 @@ class Watch:
 
 def as_text(stretches: list[Stretch]) -> str:
     """C(old 3.2 s, nothing 0.4 s, new): the last one lasts."""
+    if not stretches:
+        return ""
     shown = [f"{stretch.kind} {stretch.seconds:.1f} s" for stretch in stretches[:-1]]
     return ", ".join([*shown, stretches[-1].kind])

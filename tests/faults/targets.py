@@ -62,12 +62,12 @@ class Target:
         path = SPKI / self.name
         return path.read_text().strip() if path.exists() else None
 
-    def unfinished(self) -> bool:
-        """Whether a promotion is marked that nobody has committed or taken back."""
-        return (
-            self.store is not None
-            and on(self.name, "sh", "-c", f"ls {self.store} 2>/dev/null || true").count("unfinished") > 0
-        )
+    def leftovers(self) -> list[str]:
+        """What is in the store beside the pair in place, when all is settled and confirmed: nothing."""
+        if self.store is None:
+            return []
+        current, *entries = on(self.name, "sh", "-c", f"readlink {self.store}/current; ls {self.store}").split()
+        return [entry for entry in entries if entry not in {"current", current}]
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,16 @@ from .case import Case
 from .mischief import leave_room, read_only, small_disk
 from .targets import Service
 
+# How many files a deploy makes until it makes this one.
+PLACES = {"key": 1, "key-beside-its-certificate": 4, "link-that-promotes": 7}
 
-@pytest.mark.parametrize("files", [1, 3, 5])
-def test_disk_full(case: Case, web: Service, files: int) -> None:
-    """no space left after {files} new files"""
+
+@pytest.mark.parametrize("file", PLACES)
+def test_disk_full(case: Case, web: Service, file: str) -> None:
+    """no space left on the device for the {file}"""
     with small_disk():
         case.begin(web)
-        leave_room(files)
+        leave_room(PLACES[file])
         run = case.run()
         case.told(run, "No space left on device")
         case.ends(web, "old")
@@ -31,7 +34,7 @@ def test_read_only(case: Case, web: Service) -> None:
     case.begin(web)
     with read_only():
         run = case.run()
-    case.told(run, "Read-only file system")
+    case.told(run, "it is mounted read-only")
     case.ends(web, "old")
     case.converges()
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from ..integration.machines import on
 from .case import Case
-from .mischief import NGINX, firewall, new_pair_makes
+from .mischief import NGINX, additional_address, new_pair_makes, stopped_service
 from .targets import Service
+
+ADDRESS_THAT_MOVED = "198.19.0.59"
 
 
 def test_service_refuses_the_pair(case: Case, web: Service) -> None:
@@ -45,7 +47,7 @@ def test_service_hangs_at_its_start(case: Case, web: Service) -> None:
 def test_service_accepts_and_never_answers(case: Case, web: Service) -> None:
     """a service that accepts connections and never answers"""
     wish = case.begin(web)
-    with new_pair_makes(f"systemctl kill -s STOP {NGINX}", wish=wish, when="Post"):
+    with new_pair_makes(f"systemd-run --quiet systemctl kill -s STOP {NGINX}", wish=wish, when="Post"):
         run = case.run()
     case.told(run, "rolled_back", "the proof failed")
     case.ends(web, "old")
@@ -64,21 +66,18 @@ def test_service_keeps_old_certificate(case: Case, web: Service) -> None:
 
 def test_service_was_stopped_before(case: Case, web: Service) -> None:
     """a service that somebody had stopped before"""
-    on("web", "systemctl", "stop", NGINX)
-    try:
-        case.begin(web)
+    case.begin(web)
+    with stopped_service():
         run = case.run()
         case.told(run, "is stopped, and is not started behind your back")
         case.ends(web, "nothing")
-    finally:
-        on("web", "systemctl", "start", NGINX)
     case.converges()
 
 
 def test_service_had_died_before(case: Case, web: Service) -> None:
     """a service that had died before"""
-    on("web", "systemctl", "kill", "-s", "KILL", NGINX)
     case.begin(web)
+    on("web", "systemctl", "kill", "-s", "KILL", NGINX)
     run = case.run("-v")
     case.told(run, f"the unit '{NGINX}' was failed before")
     case.ends(web, "new")
@@ -87,9 +86,10 @@ def test_service_had_died_before(case: Case, web: Service) -> None:
 
 def test_endpoint_answered_by_another_host(case: Case, web: Service) -> None:
     """a proof endpoint at which another host answers"""
-    case.begin(web)
-    with firewall("web", "nat ip daddr 198.19.0.50 tcp dport 443 dnat ip to 198.19.0.20:443"):
+    case.begin(web.set(prove={"address": ADDRESS_THAT_MOVED}))
+    with additional_address("fleet", ADDRESS_THAT_MOVED):
         run = case.run()
     case.told(run, "another certificate than the expected one")
     case.ends(web, "old")
+    case.use(web)
     case.converges()

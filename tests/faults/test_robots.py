@@ -1,0 +1,104 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Robots that do not answer an upload as documented. Nobody has a copy of their old key."""
+
+from __future__ import annotations
+
+from ..integration.machines import robot
+from .case import Case
+from .mischief import client_without_anchors
+from .targets import Product
+
+NAME = "robot-1"
+
+
+def test_robot_ignores_the_upload(case: Case, a_robot: Product) -> None:
+    """a robot that answers 200 and serves its old certificate"""
+    case.begin(a_robot)
+    robot(NAME, "set", "upload=ignore", "upload_status=200")
+    run = case.run()
+    case.told(run, "failed: The upload was accepted twice", "The former certificate is still served")
+    case.ends(a_robot, "old")
+    robot(NAME, "unset")
+    case.converges()
+
+
+def test_robot_says_500_and_applies(case: Case, a_robot: Product) -> None:
+    """a robot that answers 500 and has applied the upload"""
+    case.begin(a_robot)
+    robot(NAME, "set", "upload=error_applied")
+    run = case.run("-v")
+    assert run.rc == 0, run.output
+    case.told(run, "outcome: installed")
+    case.ends(a_robot, "new")
+    robot(NAME, "unset")
+    case.converges()
+
+
+def test_robot_cuts_the_connection(case: Case, a_robot: Product) -> None:
+    """a robot that cuts the connection in the middle of the upload"""
+    case.begin(a_robot)
+    robot(NAME, "set", "reset=body")
+    run = case.run()
+    case.told(run, "failed: ", "The former certificate is still served")
+    case.ends(a_robot, "old")
+    robot(NAME, "unset")
+    case.converges()
+
+
+def test_robot_cuts_the_answer(case: Case, a_robot: Product) -> None:
+    """a robot that applies the upload and cuts the connection in the middle of its answer"""
+    case.begin(a_robot)
+    robot(NAME, "set", "reset=after")
+    run = case.run("-v")
+    assert run.rc == 0, run.output
+    case.told(run, "outcome: installed")
+    case.ends(a_robot, "new")
+    robot(NAME, "unset")
+    case.converges()
+
+
+def test_robot_reboots(case: Case, a_robot: Product) -> None:
+    """a robot that reboots upon the upload, and is away for 8 s"""
+    case.begin(a_robot.set(mir_robot_api={"wait": {"timeout": 30, "interval": 0.5}}))
+    robot(NAME, "set", "reboot=8")
+    run = case.run("-v")
+    assert run.rc == 0, run.output
+    case.told(run, "outcome: installed")
+    case.ends(a_robot, "new")
+    robot(NAME, "unset")
+    case.converges()
+
+
+def test_robot_answers_after_40_s(case: Case, a_robot: Product) -> None:
+    """a robot that answers an upload after 40 s"""
+    case.begin(a_robot.set(mir_robot_api={}))
+    robot(NAME, "set", "answer_delay=40")
+    run = case.run("-v")
+    assert run.rc == 0, run.output
+    case.told(run, "outcome: installed")
+    case.ends(a_robot, "new")
+    robot(NAME, "unset")
+    case.converges()
+
+
+def test_robot_relapses(case: Case, a_robot: Product) -> None:
+    """a robot that goes back to its built-in certificate 2 s after the upload"""
+    case.begin(a_robot.set(mir_robot_hold=4))
+    robot(NAME, "set", "revert=2")
+    run = case.run()
+    case.told(run, "failed: ")
+    case.ends(a_robot, "built-in")
+    robot(NAME, "unset")
+    case.converges()
+
+
+def test_client_does_not_trust_a_robot(case: Case, a_robot: Product) -> None:
+    """a client that does not accept a robot's new certificate (on_failure: remove)"""
+    case.begin(a_robot.set(mir_robot_on_failure="remove"))
+    with client_without_anchors():
+        run = case.run()
+    case.told(run, "removed: ", "clients do not accept it")
+    case.ends(a_robot, "built-in")
+    case.converges()
