@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from .loopback_fleet import LoopbackFleet, robot_names
+from .loopback_fleet import DUE_AT_ONCE, LoopbackFleet, robot_names
 
 # The proof finds the new leaf, and a moment later the former one is back: rolled back.
 RELAPSES = "revert=0.15"
 LONG_HOLD = {"mir_robot_hold": 0.6}
-# A leaf of 90 days (2160 h) is due from its first second on.
-DUE_AT_ONCE = {"mir_robot_renew_before": "2159h59m59s"}
 # A conflict, and nothing new is served: failed.
 REFUSES = "conflict=always"
 
@@ -145,56 +143,42 @@ def test_a_budget_that_is_spent_stops_the_run_and_those_after_it(loopback_fleet:
 def test_a_raised_budget_lets_a_run_go_on(loopback_fleet: LoopbackFleet) -> None:
     fleet, names = loopback_fleet, robot_names(1, 2, 3)
     fleet.has_failed(names[0], ago=60)
-    inventory = fleet.inventory(names)
-    run = fleet.run(inventory=inventory, extra={"tls_failure_budget": 0})
-    assert run.rc != 0
-    assert run.standings == {"deferred": set(names)}
-    assert "more than tls_failure_budget (0) allows" in run.output
-    assert fleet.issued() == {}
     # One of all three, not of the two that are due: a share is rounded down.
-    run = fleet.run(inventory=inventory, extra={"tls_failure_budget": "34%"})
+    run = fleet.run(inventory=fleet.inventory(names), extra={"tls_failure_budget": "34%"})
     assert run.standings == {"new": set(names[1:]), "deferred": {names[0]}}
     assert fleet.issued() == dict.fromkeys(names[1:], 1)
 
 
 def test_what_failed_is_left_alone_for_a_while(loopback_fleet: LoopbackFleet) -> None:
     fleet, (name,) = loopback_fleet, robot_names(1)
-    assert fleet.run(inventory=fleet.inventory([name])).rc == 0
+    inventory = fleet.inventory([name])
+    fleet.has_failed(name, ago=5400)
     fleet.has_failed(name, ago=1800)
-    before, mark = fleet.served(), len(fleet.requests())
-    inventory = fleet.inventory([name], variables=DUE_AT_ONCE)
     run = fleet.run("-v", inventory=inventory)
-    # Clients are content with the old certificate, so there is nothing to complain of.
-    assert (run.rc, run.standings, run.proved) == (0, {"deferred": {name}}, (1, 1)), run.output
+    assert run.standings == {"deferred": {name}}
     said = " ".join(run.output.split())
-    assert "it has failed once and is left alone until" in said
+    assert "it has failed 2 times in a row and is left alone until" in said
     assert "(failed): a wrench in the works" in said
     assert "deferred (backoff until" in run.row(name)
-    assert fleet.issued() == {name: 1}
-    assert [entry for entry in fleet.requests()[mark:] if entry["authorization"]] == []
+    # Until it is put right, it stays a complaint that clients suffer from.
+    assert (run.rc != 0, run.failed) == (True, {name})
+    assert fleet.issued() == {}
+    assert [entry for entry in fleet.requests() if entry["authorization"]] == []
 
     fleet.switch([name], REFUSES)
     run = fleet.run(inventory=inventory, extra={"tls_retry_now": True})
-    assert run.rc != 0
-    assert run.standings == {"failed": {name}}
-    assert fleet.issued() == {name: 2}
+    assert (run.rc != 0, run.standings) == (True, {"failed": {name}}), run.output
+    assert fleet.issued() == {name: 1}
 
-    run = fleet.run(inventory=inventory)
-    assert (run.rc, run.standings) == (0, {"deferred": {name}}), run.output
-    assert "it has failed 2 times in a row and is left alone until" in run.output
-    assert fleet.issued() == {name: 2}
-    assert fleet.served() == before
-
-    # Four hours after the second failure it is tried without being told to.
+    # Sixteen hours after the third failure it is tried without being told to.
     fleet.switch([name])
-    fleet.workshop.sql("UPDATE failures SET last_at = last_at - 4 * 3600")
+    fleet.workshop.sql("UPDATE failures SET last_at = last_at - 16 * 3600")
     run = fleet.run(inventory=inventory)
     assert (run.rc, run.standings, run.proved) == (0, {"new": {name}}, (1, 1)), run.output
 
-
-def test_a_failure_that_clients_suffer_from_stays_a_complaint(loopback_fleet: LoopbackFleet) -> None:
-    fleet, (name,) = loopback_fleet, robot_names(1)
+    # A renewal that failed: clients are content with the old certificate, so there is nothing to complain of.
     fleet.has_failed(name, ago=60)
-    run = fleet.run(inventory=fleet.inventory([name]))
-    assert (run.rc != 0, run.failed, run.standings) == (True, {name}, {"deferred": {name}}), run.output
-    assert fleet.uploads() == []
+    run = fleet.run(inventory=fleet.inventory([name], variables=DUE_AT_ONCE))
+    assert (run.rc, run.standings, run.proved) == (0, {"deferred": {name}}, (1, 1)), run.output
+    assert "it has failed once and is left alone until" in run.output
+    assert fleet.issued() == {name: 2}
