@@ -99,6 +99,7 @@ def test_without_its_ca_a_fleet_is_judged_and_left_as_it_is(loopback_fleet: Loop
     assert "the CA host 'ca' cannot be reached" in run.output
     assert run.standings == {"old": {old}, "not tried": {new}}
     assert "unchanged" in run.row(old)
+    assert old not in run.changed
     assert "not_tried (missing)" in run.row(new)
     assert (fleet.served(), len(fleet.uploads()), fleet.issued()) == (before, mark, {old: 1})
 

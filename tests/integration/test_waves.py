@@ -72,10 +72,15 @@ def test_the_first_that_can_be_reached_is_the_canary_and_those_that_are_away_wai
     assert set(fleet.issued()) == set(names) - away
 
     fleet.switch(away)
+    # One that the ledger believes to have failed is found right, and put right there.
+    fleet.has_failed(names[3], ago=60)
     run = fleet.run(inventory=inventory)
     assert (run.rc, run.proved) == (0, (10, 10)), run.output
-    assert set(fleet.uploads()[7:]) == run.standings["new"] == away
+    assert run.standings == {"new": away, "old": set(names) - away}
+    assert set(fleet.uploads()[7:]) == away
     assert set(fleet.issued().values()) == {1}
+    assert fleet.outcomes(names[3]) == ["installed", "failed", "unchanged"]
+    assert fleet.workshop.info(names[3])["open_failures"] == []
 
 
 def test_a_canary_that_fails_pauses_everybody_else(loopback_fleet: LoopbackFleet) -> None:

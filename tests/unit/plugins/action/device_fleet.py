@@ -25,6 +25,30 @@ from ansible_collections.certfleet.tls.tests.unit.tls_peers import TestAuthority
 VAULT = VaultSecret(b"vault-passphrase")
 
 
+def run_action(
+    action: Any,
+    args: dict[str, Any],
+    *,
+    check: bool = False,
+    delegate_to: str | None = None,
+    **variables: Any,
+) -> dict[str, Any]:
+    """One task on robot-1, as a worker runs it."""
+    task = Task()
+    task.action, task.args, task.check_mode, task.delegate_to = f"certfleet.tls.{action}", args, check, delegate_to
+    loader = DataLoader()
+    loader.set_vault_secrets([("default", VAULT)])
+    plugin = action(
+        task=task,
+        connection=connection_loader.get("local", PlayContext(), "/dev/null"),
+        play_context=PlayContext(),
+        loader=loader,
+        templar=None,
+        shared_loader_obj=None,
+    )
+    return dict(plugin.run(task_vars={"inventory_hostname": "robot-1", **variables}))
+
+
 class Fleet:
     """One robot, the CA that it gets its certificate from, and the four steps of the flow."""
 
@@ -82,19 +106,7 @@ class Fleet:
         delegate_to: str | None = None,
         **variables: Any,
     ) -> dict[str, Any]:
-        task = Task()
-        task.action, task.args, task.check_mode, task.delegate_to = f"certfleet.tls.{action}", args, check, delegate_to
-        loader = DataLoader()
-        loader.set_vault_secrets([("default", VAULT)])
-        plugin = action(
-            task=task,
-            connection=connection_loader.get("local", PlayContext(), "/dev/null"),
-            play_context=PlayContext(),
-            loader=loader,
-            templar=None,
-            shared_loader_obj=None,
-        )
-        return dict(plugin.run(task_vars={"inventory_hostname": "robot-1", **variables}))
+        return run_action(action, args, check=check, delegate_to=delegate_to, **variables)
 
     def request(self, *specs: dict[str, Any], ca: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
         args = {"certificates": list(specs) or [self.spec()]}

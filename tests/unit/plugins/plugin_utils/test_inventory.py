@@ -14,6 +14,7 @@ from ansible_collections.certfleet.tls.plugins.plugin_utils._inventory import (
     InventoryError,
     ca_hosts,
     endpoints_of,
+    unlisted_ca,
 )
 
 
@@ -73,3 +74,21 @@ def test_nonsense_is_named_with_its_host(variables: dict[str, Any], said: str) -
     with pytest.raises(InventoryError, match=r"^robot-1: ") as caught:
         endpoints_of(HostVariables(Hostvars({"robot-1": variables})), ["robot-1"], {"mir_robots": ["robot-1"]})
     assert said in str(caught.value)
+
+
+def test_a_ca_that_the_inventory_lacks_is_added_with_its_connection() -> None:
+    raw = {"robot-1": {}, "robot-2": {"tls_ca_connection": {"ansible_host": "198.19.0.10", "ansible_user": "{{ x }}"}}}
+    variables = HostVariables(Hostvars(raw))
+    added = {"host_name": "ca", "groups": [], "host_vars": {"ansible_host": "198.19.0.10", "ansible_user": "{{ x }}"}}
+    assert unlisted_ca(variables, "ca", raw, {"all": list(raw)}) == {"add_host": added}
+    # Where nobody says how, its name is what is connected to.
+    assert unlisted_ca(variables, "ca", ["robot-1"], {"all": ["robot-1"]})["add_host"]["host_vars"] == {}
+    # One that is there is left as it is, also where a limit leaves it out of the play.
+    assert unlisted_ca(variables, "ca", raw, {"all": [*raw, "ca"]}) == {}
+
+
+@pytest.mark.parametrize("given", ["198.19.0.10", ["ansible_host"], {"ansible_host": "a", "tls_waves": [1]}])
+def test_a_connection_holds_nothing_but_variables_of_connections(given: Any) -> None:
+    raw = {"robot-1": {"tls_ca_connection": given}}
+    with pytest.raises(InventoryError, match="tls_ca_connection must hold variables of a connection"):
+        unlisted_ca(HostVariables(Hostvars(raw)), "ca", raw, {"all": ["robot-1"]})
