@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ._engine import reasons_text
+
 # Worst first: a machine with several certificates stands where its worst one does.
 STANDINGS = (
     "failed",
@@ -72,11 +74,17 @@ def standings_text(standings: Mapping[str, str], deferrals: Mapping[str, str]) -
 
 
 def deferral_of(request: Mapping[str, Any] | None, deploy: Mapping[str, Any] | None = None) -> Mapping[str, Any] | None:
-    """Why (the first of) a machine's certificates was put off: code and message. Deploy does it to a device that is busy by then."""
-    entries = (request or {}).get("certificates") or ()
+    """Why (the first of) a machine's certificates was put off: code and message; after a failure also what went wrong."""
+    for entry in (request or {}).get("certificates") or ():
+        deferred: Mapping[str, Any] | None = entry.get("deferred")
+        if deferred and deferred["code"] == "backoff":
+            return {**deferred, "message": f"{deferred['message']}; {reasons_text(entry)}"}
+        if deferred:
+            return deferred
+    # A device that has become busy since the request.
     done = (deploy or {}).get("certificates") or ()
     busy = ({"code": "window", "message": str(entry.get("said"))} for entry in done if entry["outcome"] == "deferred")
-    return next((entry["deferred"] for entry in entries if entry.get("deferred")), next(busy, None))
+    return next(busy, None)
 
 
 def _names(hosts: Iterable[str]) -> str:

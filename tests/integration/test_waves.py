@@ -159,7 +159,7 @@ def test_what_failed_is_left_alone_for_a_while(loopback_fleet: LoopbackFleet) ->
     inventory = fleet.inventory([name])
     fleet.has_failed(name, ago=5400)
     fleet.has_failed(name, ago=1800)
-    run = fleet.run("-v", inventory=inventory)
+    run = fleet.run(inventory=inventory)
     assert run.standings == {"deferred": {name}}
     said = " ".join(run.output.split())
     assert "it has failed 2 times in a row and is left alone until" in said

@@ -64,3 +64,9 @@ def test_the_first_deferral_is_told() -> None:
     assert deferral_of(request(FINE)) is None
     busy = {"certificates": [{"id": "a/x", "outcome": "deferred", "said": "the robot is at work"}]}
     assert deferral_of(request(FINE), busy) == {"code": "window", "message": "the robot is at work"}
+
+
+def test_after_a_failure_it_is_told_what_went_wrong() -> None:
+    reasons = [{"code": "missing", "message": "none is served; this has failed once"}]
+    told = deferral_of(request({"deferred": {"code": "backoff", "message": "left alone"}, "reasons": reasons}))
+    assert told == {"code": "backoff", "message": "left alone; missing: none is served; this has failed once"}
