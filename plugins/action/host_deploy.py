@@ -64,9 +64,12 @@ class ActionModule(ActionBase):
     ) -> list[dict[str, Any]]:
         found, problem = self._ask("deploy", orders, task_vars)
         if problem:
-            said = f"{problem} What is in place is wholly old or wholly new; the next run looks, and goes on."
-            ordered = (entries[f"{order['identity']}/{order['name']}"] for order in orders)
-            return [deploy_entry(entry, outcome="failed", said=said) for entry in ordered]
+            return [
+                deploy_entry(
+                    entries[f"{order['identity']}/{order['name']}"], outcome="failed", said=_broken_off(problem, order)
+                )
+                for order in orders
+            ]
         return [_entry_of(entries[item["id"]], item) for item in found]
 
     # After the proof by others
@@ -125,8 +128,15 @@ class ActionModule(ActionBase):
             answer = {"failed": True, "msg": f"the connection to the host was lost: {exc}"}
         if answer.get("failed") or "certificates" not in answer:
             said = f"{answer.get('msg') or 'the module gave no reason'} {str(answer.get('module_stderr') or '')[-300:]}"
-            return [], said.strip()
+            return [], said.strip().rstrip(".") + "."
         return list(answer["certificates"]), None
+
+
+def _broken_off(problem: str, order: Mapping[str, Any]) -> str:
+    """What is known of a certificate whose deploy gave no answer."""
+    is_watched = (order.get("watchdog") or {}).get("method") != "none"
+    by_itself = "the host goes back by itself, unless it had proved the new one; " if is_watched else ""
+    return f"{problem} The pair in place is wholly old or wholly new: {by_itself}the next run looks, and goes on."
 
 
 def _entry_of(entry: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, Any]:

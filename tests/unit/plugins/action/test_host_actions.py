@@ -195,6 +195,67 @@ def test_what_cannot_be_deployed_is_an_outcome_and_not_a_failure(site: Site) -> 
     assert run.rc == 0
 
 
+def test_what_others_say_decides_over_the_previous_pair(site: Site) -> None:
+    hosts: dict[str, dict[str, Any]] = {name: {} for name in ("accepted", "disliked", "unseen", "first")}
+    factory = TestAuthority("Factory")
+    for host, variables in hosts.items():
+        variables["wanted"] = site.wanted(host)
+        if host != "first":
+            pair = factory.pair("DNS:a.example")
+            (site.folder / host / "cert.pem").write_text(pair.certificate)
+            (site.folder / host / "key.pem").write_text(pair.key)
+    request = site.run("host_request", hosts, certificates="{{ wanted }}", ca=site.ca)
+    for host, variables in hosts.items():
+        variables["requested"] = request.results[host]
+        variables["answer"] = site.sign(request.results[host])
+        variables["tls_certificate_keeps_previous"] = "{{ true }}"
+    deploy = site.run(
+        "host_deploy", hosts, certificates="{{ requested.certificates }}", issued="{{ answer }}", ca=site.ca
+    )
+    kept = {host: result["certificates"][0]["unconfirmed"] for host, result in deploy.results.items()}
+    assert kept == {"accepted": True, "disliked": True, "unseen": True, "first": False}
+
+    new = {}
+    for host, variables in hosts.items():
+        variables["__tls_certificate_request"] = variables["requested"]
+        variables["__tls_certificate_deploy"] = deploy.results[host]
+        (entry,) = deploy.results[host]["certificates"]
+        new[host] = entry["after"]["fingerprint"]
+        seen = {"name": f"{host}/https", "expected": new[host], "fingerprint": new[host]}
+        seen.update(trusted=host == "accepted", said="no such anchor", failure="chain")
+        looks = [] if host == "unseen" else [{"item": "client", "endpoints": [seen]}]
+        variables["__tls_certificate_look"] = {"results": looks}
+    done = site.run("host_deploy", hosts, step="confirm", ca=site.ca)
+    entries = {host: result["certificates"][0] for host, result in done.results.items()}
+    outcomes = {host: entry["outcome"] for host, entry in entries.items()}
+    expected = {"accepted": "installed", "disliked": "rolled_back", "unseen": "installed", "first": "kept"}
+    assert outcomes == expected
+    assert {host for host, result in done.results.items() if result["changed"]} == {"disliked"}
+    assert [entries[host]["unconfirmed"] for host in expected] == [False, False, True, False]
+    assert [bool(entries[host].get("revised")) for host in expected] == [False, True, False, True]
+    assert "client accepted it as well" in entries["accepted"]["said"].lower()
+    assert "Not confirmed yet: No other machine could look at it" in entries["unseen"]["said"]
+    assert "no such anchor" in done.results["disliked"]["problems"][0]
+    assert entries["disliked"]["before"] == entries["disliked"]["after"]
+    assert entries["disliked"]["after"]["fingerprint"] != new["disliked"]
+    store = {host: {path.name for path in (site.folder / host / ".certfleet-https").iterdir()} for host in hosts}
+    assert store["accepted"] == store["first"] == {"1", "current"}
+    assert store["disliked"] == {"0", "current", "staged"}
+    assert store["unseen"] == {"0", "1", "current", "proved"}
+
+    # An earlier run's pair that nobody has looked at waits for the next run.
+    again = site.run("host_request", {"unseen": hosts["unseen"]}, certificates="{{ wanted }}", ca=site.ca)
+    (entry,) = again.results["unseen"]["certificates"]
+    assert (entry["verdict"], entry["unconfirmed"]) == ("none", True)
+    hosts["unseen"]["__tls_certificate_request"] = again.results["unseen"]
+    del hosts["unseen"]["__tls_certificate_deploy"]
+    seen = {"name": "unseen/https", "expected": new["unseen"], "fingerprint": "00", "trusted": True}
+    hosts["unseen"]["__tls_certificate_look"] = {"results": [{"item": "client", "endpoints": [seen]}]}
+    late = site.run("host_deploy", {"unseen": hosts["unseen"]}, step="confirm", ca=site.ca)
+    (entry,) = late.results["unseen"]["certificates"]
+    assert (entry["outcome"], entry["revised"], late.results["unseen"]["changed"]) == ("rolled_back", True, True)
+
+
 def test_trust_without_a_ca_is_predicted_or_said(site: Site) -> None:
     down = {"available": False, "message": "the CA host 'ca' cannot be reached", "authorities": {}}
     hosts: dict[str, dict[str, Any]] = {

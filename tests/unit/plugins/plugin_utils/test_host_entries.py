@@ -18,6 +18,7 @@ from ansible_collections.certfleet.tls.plugins.plugin_utils._host_entries import
     obstacles,
     orders_of,
     request_entry,
+    watchdog_of,
     wishes_of,
 )
 from ansible_collections.certfleet.tls.tests.unit.tls_peers import Pair, TestAuthority
@@ -57,6 +58,8 @@ def pair() -> Pair:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        ({"watchdog": "systemd"}, "'watchdog' is no dictionary"),
+        ({"watchdog": {"method": "cron"}}, "Choose one of systemd, none"),
         ({"subject_alt_names": ["URI:x"]}, "neither DNS nor IP"),
         ({"where": {"certificate": "/a", "key": "b"}}, "no plain absolute path"),
         ({"reload": {"method": "docker"}}, "needs the name of the container"),
@@ -118,6 +121,54 @@ def test_the_key_of_the_staged_pair_is_used_when_that_fits(pair: Pair) -> None:
     assert (found["verdict"], found["spki"]) == ("install", pair.leaf.spki)
     damaged = {"spki": "00", "certificate": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}
     assert entry(seen(old, staged=damaged))["verdict"] == "issue"
+
+
+def test_what_waits_for_being_confirmed_tells_how_even_when_nothing_is_due(pair: Pair) -> None:
+    found = entry(seen(pair, unconfirmed=True))
+    assert (found["verdict"], found["unconfirmed"]) == ("none", True)
+    assert found["spec"]["prove"]["address"] == "198.18.0.4"
+    assert entry(seen(pair))["unconfirmed"] is False
+
+
+def test_that_the_host_went_back_by_itself_is_part_of_the_reason(pair: Pair) -> None:
+    went_back = {"at": "2026-11-22T04:00:00Z", "why": "A run ended before its proof."}
+    found = entry(seen(pair, went_back=went_back, deviations=["/tls/key.pem has mode 0644, should be 0600"]))
+    assert found["reasons"][0]["message"].endswith("0600; 2026-11-22T04:00:00Z: A run ended before its proof")
+    quiet = entry(seen(pair, went_back=went_back))
+    assert (quiet["verdict"], quiet["notes"]) == ("none", ["2026-11-22T04:00:00Z: A run ended before its proof"])
+
+
+@pytest.mark.parametrize(
+    ("variables", "certificate", "expected"),
+    [
+        ({}, None, {"method": "systemd"}),
+        ({"tls_certificate_watchdog": "none", "tls_certificate_watchdog_limit": ""}, {}, {"method": "none"}),
+        ({"tls_certificate_watchdog_limit": "300"}, None, {"method": "systemd", "limit": "300"}),
+        (
+            {"tls_certificate_watchdog": "none"},
+            {"method": "systemd", "limit": 200},
+            {"method": "systemd", "limit": 200},
+        ),
+    ],
+)
+def test_the_watchdog_is_the_certificates_or_else_the_roles(
+    pair: Pair, variables: dict[str, Any], certificate: Any, expected: dict[str, Any]
+) -> None:
+    wish = wishes_of(
+        [{**WANTED, "watchdog": certificate}], identity="host-1", host="gateway", watchdog=watchdog_of(variables)
+    )[0]
+    assert wish.argument["watchdog"] == expected
+    raw = seen(pair, deviations=["a mode"])
+    known = Known.from_ca_info(CA, identity="host-1", authority="fleet")
+    orders, _others = orders_of([request_entry(wish, raw, known, now=int(time.time()))], {}, CA["authorities"])
+    assert orders[0]["watchdog"] == expected
+
+
+def test_a_limit_that_is_too_short_says_the_least(pair: Pair) -> None:
+    # reload.timeout 120, prove.timeout 60, prove.hold 10
+    with pytest.raises(HostError, match=r"gateway, host-1/https: the watchdog's limit of 189 s .* at least 190 s"):
+        wishes({"watchdog": {"limit": 189}})
+    assert wishes({"watchdog": {"limit": 190}})
 
 
 def test_an_obstacle_is_said_before_something_is_due(pair: Pair) -> None:
