@@ -50,35 +50,35 @@ class ActionModule(ActionBase):
                 arguments["failure_window"] = parse_duration(arguments["failure_window"], where="tls_failure_window")
         except X509Error as exc:
             return {"changed": False, "failed": True, "msg": str(exc)}
-        host = ca_host(self, task_vars)
-        empty: dict[str, Any] = {"authorities": {}, "identities": {}, "open_failures": [], "pause": None}
+        answer, problem = self._ask(arguments, task_vars)
+        told: dict[str, Any] = {
+            "authorities": answer.get("authorities") or {},
+            "identities": answer.get("identities") or {},
+            "open_failures": answer.get("open_failures") or [],
+        }
         try:
-            answer = call_ca(self, "ca_info", arguments, task_vars)
-        except CACallError as exc:
-            return {
-                **empty,
-                "changed": False,
-                "available": False,
-                "reachable": exc.code != "ca_unreachable",
-                "ca_host": host,
-                "message": str(exc),
-            }
-        told = {field: answer.get(field) or empty[field] for field in ("authorities", "identities", "open_failures")}
-        try:
+            # Also without a CA: what needs none (a reload) goes on, and so do the canary and the budget of this run.
             pause = self._pause(told["open_failures"], task_vars)
         except EngineError as exc:
-            return {**empty, "changed": False, "failed": True, "msg": str(exc)}
+            return {"changed": False, "failed": True, "msg": str(exc)}
+        known = {"time": answer.get("time")} if problem is None else {}
         return {
             **told,
+            **known,
             "changed": False,
-            "available": True,
-            "reachable": True,
-            "ca_host": host,
-            "message": "",
+            "available": problem is None,
+            "reachable": problem is None or problem.code != "ca_unreachable",
+            "ca_host": ca_host(self, task_vars),
+            "message": str(problem or ""),
             "pause": pause,
             "hosts": self._hosts(task_vars),
-            "time": answer.get("time"),
         }
+
+    def _ask(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> tuple[dict[str, Any], CACallError | None]:
+        try:
+            return call_ca(self, "ca_info", arguments, task_vars), None
+        except CACallError as exc:
+            return {}, exc
 
     def _managers(self, task_vars: Mapping[str, Any]) -> list[str]:
         """Identities of the systems that manage the batch's devices: to be asked about them, they must be recognised as well."""
@@ -106,12 +106,13 @@ class ActionModule(ActionBase):
         lately = {f"{item['identity']}/{item['name']}" for item in open_failures}
         why = pause_of(progress, lately=lately, budget=budget, canary=canary)
         if why:
-            return {"message": why, "except": []}
+            return {"code": "budget", "message": why, "except": []}
         batch = batch_hosts(task_vars)
-        if canary and not progress.good and len(batch) > 1:
+        if canary and not progress.proved and len(batch) > 1:
             first = next(batch_variables(task_vars, "tls_identity"))
             return {
-                "message": f"no host has proved the change yet, so of this wave only {first[0]} was tried; run again",
+                "code": "canary",
+                "message": f"no host has proved the change yet, so of this wave only {first[0]} is tried; run again",
                 "except": [identity_of({"inventory_hostname": first[0], **first[1]})],
             }
         return None

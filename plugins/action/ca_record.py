@@ -19,6 +19,11 @@ from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
     batch_variables,
     unrecorded,
 )
+from ansible_collections.certfleet.tls.plugins.plugin_utils._wider_proof import (
+    LOOK_VARIABLE,
+    VIEW_VARIABLE,
+    accepted_since,
+)
 
 
 class ActionModule(ActionBase):
@@ -34,8 +39,8 @@ class ActionModule(ActionBase):
         arguments = options_of(self, "directory", "outcomes", "pins")
         tickets: list[str] = []
         # Once for all: putting a host's variables together takes a while.
-        wanted = (REQUEST_VARIABLE, DEPLOY_VARIABLE, RECORD_VARIABLE, ENROL_VARIABLE)
-        batch = [found for _host, found in batch_variables(task_vars, *wanted)]
+        wanted = (REQUEST_VARIABLE, DEPLOY_VARIABLE, RECORD_VARIABLE, ENROL_VARIABLE, LOOK_VARIABLE, VIEW_VARIABLE)
+        batch = [{**found, "inventory_hostname": host} for host, found in batch_variables(task_vars, *wanted)]
         if "outcomes" not in arguments and "pins" not in arguments:
             arguments["outcomes"], tickets = _batch_outcomes(batch)
             arguments["pins"] = _batch_pins(batch)
@@ -81,6 +86,13 @@ def _batch_outcomes(batch: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, 
     marks: list[str] = []
     for found in batch:
         entries, new = unrecorded(found)
+        heard = (found.get(RECORD_VARIABLE) or {}).get("tickets") or ()
+        for entry in accepted_since(found, str(found["inventory_hostname"])):
+            mark = f"{entry['id']}/accepted"
+            if mark not in heard:
+                new = [*new, mark]
+                said = {"outcome": "unchanged", "said": "accepted by clients after all", "revised": False}
+                entries = [*entries, {"id": entry["id"], "after": entry.get("current"), **said}]
         outcomes += [_outcome(entry) for entry in entries]
         marks += new
     return outcomes, marks

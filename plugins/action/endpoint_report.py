@@ -17,6 +17,7 @@ from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
 )
 from ansible_collections.certfleet.tls.plugins.plugin_utils._report import Row, as_text, row_of
 from ansible_collections.certfleet.tls.plugins.plugin_utils._standing import deferral_of, standing_of, standings_text
+from ansible_collections.certfleet.tls.plugins.plugin_utils._wider_proof import not_accepted_yet
 
 
 class ActionModule(ActionBase):
@@ -35,6 +36,7 @@ class ActionModule(ActionBase):
                 "client": {"type": "str", "required": True},
                 "seen_by_controller": {"type": "list", "elements": "dict", "default": []},
                 "absent_fails": {"type": "bool", "default": False},
+                "unseen_fails": {"type": "bool", "default": True},
                 "problems": {"type": "list", "elements": "str", "default": []},
                 "remarks": {"type": "list", "elements": "str", "default": []},
             }
@@ -66,15 +68,18 @@ class ActionModule(ActionBase):
             task_vars or {},
             args["endpoints"],
             rows,
-            absent_fails=args["absent_fails"],
+            bad={"unproved"}
+            | ({"absent"} if args["absent_fails"] else set())
+            | ({"unseen"} if args["unseen_fails"] else set()),
             check_mode=check_mode,
             # After a failure it stays a complaint that clients are not content, until an attempt has put it right.
             waiting={host for host, why in deferrals.items() if why["code"] != "backoff"},
         )
-        for host, why in deferrals.items():
-            # A window opens and a backoff ends by themselves; a spent budget waits for somebody.
-            if why["code"] == "budget":
-                complaints.setdefault(host, []).append(f"{host}: deferred: {why['message']}")
+        stopped = [host for host, why in deferrals.items() if why["code"] == "budget"]
+        if stopped:
+            # A window opens and a backoff ends by themselves; a spent budget waits for somebody. One host speaks for all of them.
+            why = deferrals[stopped[0]]["message"]
+            complaints.setdefault(stopped[0], []).append(f"{len(stopped)} machines were left alone: {why}")
         if args["problems"]:
             # Somebody must fail for what is wrong with the run as a whole; the table is for everybody.
             first = str(((task_vars or {}).get("ansible_play_hosts") or ["localhost"])[0])
@@ -122,7 +127,7 @@ def _complaints(
     endpoints: list[Any],
     rows: list[Row],
     *,
-    absent_fails: bool,
+    bad: set[str],
     check_mode: bool,
     waiting: set[str],
 ) -> dict[str, list[str]]:
@@ -136,12 +141,12 @@ def _complaints(
         request, deploy = variables.get(REQUEST_VARIABLE) or {}, variables.get(DEPLOY_VARIABLE) or {}
         trust = variables.get(TRUST_VARIABLE) or {}
         said = [str(problem) for step in (trust, request, deploy) for problem in step.get("problems") or ()]
+        said += not_accepted_yet(variables, str(host))
         said += [f"{entry['id']}: not tried: {entry.get('said')}" for entry in _not_tried(deploy)]
-        if absent_fails and not said and trust.get("absent"):
+        if "absent" in bad and not said and trust.get("absent"):
             said = [f"{host}: {trust.get('said') or 'cannot be reached'}"]
         if said:
             complaints[str(host)] = said
-    bad = {"unproved"} | ({"absent"} if absent_fails else set())
     for endpoint, row in zip(endpoints, rows):
         host = str(endpoint["host"])
         waits = host in waiting and endpoint.get("product") != "own"
@@ -157,7 +162,8 @@ def _not_tried(deploy: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _result(rows: list[Row], complaints: dict[str, list[str]]) -> dict[str, Any]:
     by_state = {
-        state: [row.endpoint for row in rows if row.state == state] for state in ("proved", "absent", "unproved")
+        state: [row.endpoint for row in rows if row.state == state]
+        for state in ("proved", "absent", "unproved", "unseen")
     }
     return {
         "changed": False,

@@ -18,7 +18,8 @@ description:
   - Of a group's hosts, those that an earlier play of this run has found due with the tasks of the role C(tls_certificate), and those
     whose last change still waits for being confirmed by clients, or is right while the ledger calls it failed. For the C(hosts) of a
     play.
-  - Hosts whose last attempts have failed come last, so that none of them is the canary of the others.
+  - Hosts whose last attempts have failed, and those on which nothing new is due, come last, so that none of them is the canary of the
+    others.
   - Hosts that are absent, deferred or refused are left out.
 options:
   _input:
@@ -54,9 +55,14 @@ NOBODY = ["!all"]
 def due_hosts(hostvars: Any, group: Iterable[str]) -> list[str]:
     """Names of hosts on which something is due, those with failures behind them last."""
     found = [(str(host), hostvars.raw_get(host).get(REQUEST_VARIABLE) or {}) for host in group]
-    due = [(_failures(request) > 0, host) for host, request in found if _goes_on(request)]
+    due = [(_troubled(request), host) for host, request in found if _goes_on(request)]
     # Sorting by the first field alone keeps the inventory's order.
-    return [host for _failed, host in sorted(due, key=lambda item: item[0])] or NOBODY
+    return [host for _last, host in sorted(due, key=lambda item: item[0])] or NOBODY
+
+
+def _troubled(request: Mapping[str, Any]) -> bool:
+    """Whether a host can be no canary: it has failures behind it, or nothing new to prove."""
+    return not request.get("due") or any(entry.get("failures") for entry in request.get("certificates") or ())
 
 
 def _goes_on(request: Mapping[str, Any]) -> bool:
@@ -66,10 +72,6 @@ def _goes_on(request: Mapping[str, Any]) -> bool:
         for entry in request.get("certificates") or ()
     )
     return bool(request.get("due")) or open_ends
-
-
-def _failures(request: Mapping[str, Any]) -> int:
-    return max((int(entry.get("failures") or 0) for entry in request.get("certificates") or ()), default=0)
 
 
 class FilterModule:

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.errors import AnsibleError
 
 from ansible_collections.certfleet.tls.plugins.plugin_utils._inventory import HostVariables
 
@@ -58,10 +57,13 @@ _value:
 """
 
 
+_NO = frozenset({"no", "n", "false", "f", "off", "0"})
+
+
 def mir_fleet_views(hostvars: Any, robots: Iterable[str], fleets: Iterable[str]) -> list[dict[str, Any]]:
     """The Fleets of these robots, as device_view's option views."""
     variables, known = HostVariables(hostvars), [str(fleet) for fleet in fleets]
-    with_login = [fleet for fleet in known if variables.get(fleet, "mir_fleet_username")]
+    with_login = [fleet for fleet in known if _login(variables, fleet, "mir_fleet_username")]
     managed: dict[str, list[str]] = {}
     for robot in map(str, robots):
         fleet = _fleet_of(variables, robot) or (with_login[0] if with_login else "")
@@ -79,10 +81,18 @@ def _fleet_of(variables: HostVariables, robot: str) -> str:
 
 def _is_wanted(variables: HostVariables, robot: str) -> bool:
     value = variables.get(robot, "mir_robot_fleet_view")
+    # This is read once for a whole wave: what is no switch must not stop the others, and Fleet is asked.
+    return value is None or str(value).strip().lower() not in _NO
+
+
+def _login(variables: HostVariables, fleet: str, name: str) -> Any:
+    """A part of the login; none where it cannot be read, since a slice may lack the vault that it is in."""
     try:
-        return value is None or bool(boolean(value))
-    except TypeError as exc:
-        raise AnsibleFilterError(f"{robot}: mir_robot_fleet_view is {value!r}. Write true or false.") from exc
+        value = variables.get(fleet, name)
+    except AnsibleError:
+        return None
+    # Older versions of Ansible answer a template with an undefined variable in it as it is.
+    return None if isinstance(value, str) and "{{" in value else value
 
 
 def _view(variables: HostVariables, fleet: str) -> dict[str, Any]:
@@ -94,8 +104,8 @@ def _view(variables: HostVariables, fleet: str) -> dict[str, Any]:
         "address": str(address),
         "port": variables.get(fleet, "mir_fleet_port") or 443,
         "server_name": str(variables.get(fleet, "mir_fleet_server_name") or address),
-        "username": variables.get(fleet, "mir_fleet_username"),
-        "password": variables.get(fleet, "mir_fleet_password"),
+        "username": _login(variables, fleet, "mir_fleet_username"),
+        "password": _login(variables, fleet, "mir_fleet_password"),
         "api": variables.get(fleet, "mir_fleet_api") or {},
         "proxy": variables.get(fleet, "mir_fleet_proxy") or variables.get(fleet, "device_proxy"),
         "proxy_ssh_options": variables.get(fleet, "mir_fleet_proxy_ssh_options")

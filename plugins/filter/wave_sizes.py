@@ -19,7 +19,7 @@ version_added: 1.0.0
 description:
   - The variable C(tls_waves) of the first of a group's hosts that has it, for the C(serial) of a play. Group variables of
     an inventory cannot be used there directly.
-  - Without one, a canary first, then waves that grow threefold.
+  - A canary comes first in any case. Without the variable the waves grow threefold after it.
 options:
   _input:
     description: The variable C(hostvars).
@@ -45,10 +45,10 @@ _value:
   description: Numbers and percentages, as C(serial) takes them; the last is repeated.
   type: list
   elements: raw
-  sample: [1, 9, 27, 81, 243]
+  sample: [1, 2, 9, 27, 81, 243]
 """
 
-CANARY_FIRST = (1, 9, 27, 81, 243)
+CANARY_FIRST = (1, 2, 9, 27, 81, 243)
 
 
 def wave_sizes(hostvars: Any, group: Iterable[str]) -> list[int | str]:
@@ -59,7 +59,8 @@ def wave_sizes(hostvars: Any, group: Iterable[str]) -> list[int | str]:
         return list(CANARY_FIRST)
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
         given = [given]
-    return [_size(value) for value in given] or list(CANARY_FIRST)
+    sizes = [_size(value) for value in given] or list(CANARY_FIRST)
+    return sizes if sizes[0] == 1 else [1, *sizes]
 
 
 def _size(value: Any) -> int | str:

@@ -37,6 +37,10 @@ options:
     description: Whether a host or device that could not be reached is complained about.
     type: bool
     default: false
+  unseen_fails:
+    description: Whether an endpoint that nobody could look at is complained about.
+    type: bool
+    default: true
   problems:
     description: What is wrong with the run as a whole. Printed below the table, and a complaint about the play's first host.
     type: list
@@ -98,6 +102,11 @@ standings:
   returned: always
   type: dict
   sample: {new: [robot-1], old: [robot-2, robot-3]}
+unseen:
+  description: Endpoints that nobody could look at.
+  returned: always
+  type: list
+  elements: str
 complaints:
   description:
     - By host, what an operator must hear of (a refused request, a bad outcome, an endpoint that no client accepts).

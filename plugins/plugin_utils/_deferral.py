@@ -29,6 +29,7 @@ class Rules:
     backoff: Backoff = field(default_factory=Backoff)
     retry_now: bool = False
     pause: str | None = None
+    pause_code: str = "budget"
     spared: frozenset[str] = frozenset()
 
 
@@ -44,6 +45,7 @@ def read_rules(task_vars: Mapping[str, Any], templar: Any, ca: Mapping[str, Any]
         backoff=read_backoff(variable("tls_backoff")),
         retry_now=_switch("tls_retry_now", variable("tls_retry_now")),
         pause=str(pause["message"]) if pause else None,
+        pause_code=str(pause.get("code") or "budget"),
         spared=frozenset(str(identity) for identity in pause.get("except") or ()),
     )
 
@@ -73,9 +75,15 @@ def defer(
     Where nothing is due, no variable is looked at: they may be templates, and in the steady state nobody waits for those.
     """
     due = [entry for entry in entries if entry["verdict"] not in {"none", "refuse"}]
-    if not due:
+    waiting = [entry for entry in entries if entry["verdict"] == "none" and entry.get("unconfirmed")]
+    if not due and not waiting:
         return
     rules = read_rules(task_vars, templar, ca)
+    for entry in waiting:
+        # Clients may be asked at any time; what they do not accept goes back when the host may be changed.
+        opening = opens_at(rules.windows, now)
+        if opening > now:
+            entry["window_opens"] = iso(opening)
     for entry in due:
         found = deferral(entry, known[str(entry["id"])].failures.get(str(entry["name"])), rules, now=now)
         if found:
@@ -83,12 +91,12 @@ def defer(
 
 
 def deferral(entry: Mapping[str, Any], failure: Failure | None, rules: Rules, *, now: int) -> dict[str, str] | None:
-    """Why this entry of request waits: C(code) (window, backoff or budget), C(message), and C(until) where that is known.
+    """Why this entry of request waits: C(code) (window, backoff, budget or canary), C(message), and C(until) where that is known.
 
     What has failed before may always be tried again in its time: that is how a budget is got back.
     """
     if failure is None and rules.pause and str(entry["identity"]) not in rules.spared:
-        return {"code": "budget", "message": rules.pause}
+        return {"code": rules.pause_code, "message": rules.pause}
     rested = now if failure is None or rules.retry_now else _rested_at(entry, failure, rules.backoff, now=now)
     opening = opens_at(rules.windows, max(rested, now))
     if opening <= now:

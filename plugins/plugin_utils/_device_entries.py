@@ -59,7 +59,7 @@ def request_entry(spec: CertificateSpec, finding: Finding, known: Known) -> dict
         else None,
     }
     if failure:
-        entry["failures"] = failure.count
+        entry.update(failures=failure.count, last_outcome=failure.outcome, spec=_how(spec))
     if judgement.verdict != "none":
         entry.update(
             common_name=spec.common_name,
@@ -67,9 +67,14 @@ def request_entry(spec: CertificateSpec, finding: Finding, known: Known) -> dict
             lifetime=spec.lifetime,
             renew_before=spec.renew_before,
             spki=None,
-            spec={"prove": dict(spec.prove or {}), "on_failure": spec.on_failure},
+            spec=_how(spec),
         )
     return entry
+
+
+def _how(spec: CertificateSpec) -> dict[str, Any]:
+    """What deploy and clients need besides the pair."""
+    return {"prove": dict(spec.prove or {}), "on_failure": spec.on_failure}
 
 
 def with_new_key(entry: dict[str, Any], spec: CertificateSpec) -> dict[str, Any]:

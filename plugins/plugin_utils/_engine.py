@@ -249,7 +249,11 @@ def _found_right(request: Mapping[str, Any], heard: Sequence[str]) -> tuple[list
     right = {
         f"{entry['id']}/right": entry
         for entry in request.get("certificates") or ()
-        if entry.get("failures") and entry["verdict"] == "none" and not entry.get("unconfirmed")
+        if entry.get("failures")
+        and entry["verdict"] == "none"
+        and not entry.get("unconfirmed")
+        # That somebody did not accept it is not put right by its being there still: clients are asked again.
+        and entry.get("last_outcome") != "kept"
     }
     new = [mark for mark in right if mark not in heard]
     outcome = {"outcome": "unchanged", "said": "found as it should be", "revised": False}

@@ -24,26 +24,41 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Progress:
-    """How far this run has come: ids of certificates (identity/name) that were brought in, and that failed."""
+    """How far this run has come: ids of certificates (identity/name) that were brought in, and that failed.
+
+    C(proved): on some host that the run went on to, something was due and all of it is well now. What was well before proves nothing.
+    """
 
     good: frozenset[str] = field(default_factory=frozenset)
     failed: frozenset[str] = field(default_factory=frozenset)
+    proved: bool = False
 
     @classmethod
     def of(cls, registered: Iterable[Mapping[str, Any]]) -> Progress:
-        """Read it from what the hosts of a play have registered."""
+        """Read it from what the hosts of a wave's play have registered; it holds only hosts on which something was found due."""
         good: set[str] = set()
         failed: set[str] = set()
+        proved = False
         for variables in registered:
-            for entry in (variables.get(REQUEST_VARIABLE) or {}).get("certificates") or ():
-                if entry["verdict"] == "none":
-                    good.add(str(entry["id"]))  # another run was faster, for example
-            for entry in (variables.get(DEPLOY_VARIABLE) or {}).get("certificates") or ():
-                if entry["outcome"] in GOOD_OUTCOMES:
-                    good.add(str(entry["id"]))
-                elif entry["outcome"] in FAILURES:
-                    failed.add(str(entry["id"]))
-        return cls(frozenset(good - failed), frozenset(failed))
+            entries = (variables.get(REQUEST_VARIABLE) or {}).get("certificates") or ()
+            due = {str(entry["id"]) for entry in entries if entry["verdict"] != "none"}
+            done = [
+                entry
+                for entry in (variables.get(DEPLOY_VARIABLE) or {}).get("certificates") or ()
+                if str(entry["id"]) in due
+            ]
+            well = {str(entry["id"]) for entry in done if entry["outcome"] in GOOD_OUTCOMES}
+            bad = {str(entry["id"]) for entry in done if entry["outcome"] in FAILURES}
+            good, failed = good | well, failed | bad
+            # Nothing is due any more where another run was faster.
+            overtaken = bool(entries) and not due and not any(map(_has_open_end, entries))
+            proved = proved or (not bad and (bool(well) or overtaken))
+        return cls(frozenset(good - failed), frozenset(failed), proved)
+
+
+def _has_open_end(entry: Mapping[str, Any]) -> bool:
+    """Whether a certificate with which nothing is wrong is in a wave for what an earlier run has left."""
+    return bool(entry.get("unconfirmed") or entry.get("failures"))
 
 
 def budget_of(value: Any, *, hosts: int) -> int:
@@ -63,7 +78,7 @@ def pause_of(progress: Progress, *, lately: Collection[str], budget: int, canary
     O(lately): ids that the ledger knows to have failed. O(canary): this run goes in waves, so that its first host answers for
     all others.
     """
-    if canary and progress.failed and not progress.good:
+    if canary and progress.failed and not progress.proved:
         return f"the first that this run tried went wrong ({_shown(progress.failed)}), so the others were left alone"
     failed = progress.failed | (set(lately) - progress.good)
     if len(failed) <= budget:

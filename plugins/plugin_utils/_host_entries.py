@@ -166,10 +166,10 @@ def request_entry(wish: Wish, raw: Mapping[str, Any], known: Known, *, now: int)
         "served": _describe_served(have.served),
         "unconfirmed": bool(raw.get("unconfirmed")),
     }
-    if entry["unconfirmed"]:
-        entry["spec"] = _how(spec)  # the confirming step needs it
+    if entry["unconfirmed"] or failure:
+        entry["spec"] = _how(spec)  # the confirming step needs it, where clients are asked again
     if failure:
-        entry["failures"] = failure.count
+        entry.update(failures=failure.count, last_outcome=failure.outcome)
     if judgement.verdict != "none":
         entry.update(
             common_name=spec.common_name,

@@ -14,7 +14,7 @@ HEADINGS = ("endpoint", "before", "after", "proof")
 
 @dataclass(frozen=True)
 class Row:
-    """One endpoint. C(state) is proved, absent or unproved."""
+    """One endpoint. C(state) is proved, absent, unproved, or unseen where nobody looked."""
 
     endpoint: str
     before: str
@@ -38,7 +38,7 @@ def row_of(
     done = _only(deploy)
     proved, proof = _proof(seen, expected=_expected(entry, done), client=client)
     absent = bool(request and request.get("absent")) or bool(done and done["outcome"] == "absent")
-    state = "proved" if proved else "absent" if absent else "unproved"
+    state = "proved" if proved else "absent" if absent else "unproved" if seen is not None else "unseen"
     after = _after(request, entry, done, check_mode=check_mode)
     return Row(name, _before(request, entry), after, proof, state)
 

@@ -20,6 +20,8 @@ VIEW_VARIABLE = "__tls_certificate_view"
 
 # The client did not come as far as the endpoint: that says nothing about the certificate.
 _NETWORK = frozenset({"timeout", "unreachable", "unusable"})
+# A firewall between may be the one who says this; it counts unless another client got through.
+_PERHAPS_NETWORK = frozenset({"refused", "closed"})
 _NEW = frozenset({"installed", "reloaded"})
 
 
@@ -34,7 +36,8 @@ class Verdict:
 def to_confirm(variables: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str | None]]:
     """(entry of request, fingerprint that must be served) of this host's certificates that others shall judge.
 
-    That is what deploy has just brought into service, and what an earlier run did and nobody has confirmed since.
+    That is what deploy has just brought into service, and what an earlier run did and nobody has confirmed since, or what was kept
+    although somebody did not accept it.
     """
     done = {str(entry["id"]): entry for entry in (variables.get(DEPLOY_VARIABLE) or {}).get("certificates") or ()}
     for entry in (variables.get(REQUEST_VARIABLE) or {}).get("certificates") or ():
@@ -42,8 +45,13 @@ def to_confirm(variables: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any]
         if deployed is not None:
             if deployed["outcome"] in _NEW:
                 yield entry, (deployed.get("after") or {}).get("fingerprint")
-        elif entry.get("unconfirmed"):
+        elif entry.get("unconfirmed") or was_kept(entry):
             yield entry, (entry.get("current") or {}).get("fingerprint")
+
+
+def was_kept(entry: Mapping[str, Any]) -> bool:
+    """Whether the certificate in service was kept by an earlier run although it was not accepted, and nothing is due since."""
+    return entry["verdict"] == "none" and entry.get("last_outcome") == "kept"
 
 
 def batch_endpoints(task_vars: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -71,17 +79,41 @@ def _endpoint(entry: Mapping[str, Any], *, default_address: str) -> dict[str, An
 
 def wider_verdicts(task_vars: Mapping[str, Any]) -> dict[str, Verdict]:
     """By certificate's id, what clients and managing systems say of this host's new certificates."""
-    looks = list(_looks(task_vars.get(LOOK_VARIABLE)))
+    registered = task_vars.get(LOOK_VARIABLE)
+    looks = list(_looks(registered))
     host = str(task_vars["inventory_hostname"])
     view = ((task_vars.get(VIEW_VARIABLE) or {}).get("devices") or {}).get(host) or {}
     verdicts = {}
     for entry, _fingerprint in to_confirm(task_vars):
         name = str(entry["id"])
         verdict = _verdict([(client, seen[name]) for client, seen in looks if name in seen])
+        if registered is not None and not registered.get("results"):
+            verdict = Verdict(True, "no clients are named that could be asked")
+        elif verdict.ok is False and entry.get("window_opens"):
+            # It was brought in by an earlier run. The service must not be disturbed now to go back.
+            said = f"{verdict.said}; it stays until the next change window opens {entry['window_opens']} (tls_change_windows)"
+            verdict = Verdict(None, said)
         if view.get("worse"):
             verdict = Verdict(False, str(view.get("said") or "its managing system thinks worse of it than before"))
         verdicts[name] = verdict
     return verdicts
+
+
+def accepted_since(variables: Mapping[str, Any], host: str) -> list[Mapping[str, Any]]:
+    """The entries of request of certificates that were kept although not accepted, and that clients accept by now."""
+    kept = [entry for entry in (variables.get(REQUEST_VARIABLE) or {}).get("certificates") or () if was_kept(entry)]
+    verdicts = wider_verdicts({**variables, "inventory_hostname": host}) if kept else {}
+    return [entry for entry in kept if (verdict := verdicts.get(str(entry["id"]))) and verdict.ok]
+
+
+def not_accepted_yet(variables: Mapping[str, Any], host: str) -> list[str]:
+    """A sentence for each certificate that was kept although not accepted, and still is not."""
+    accepted = [str(entry["id"]) for entry in accepted_since(variables, host)]
+    return [
+        f"{entry['id']}: kept by an earlier run although it was not accepted, and clients have not been seen to accept it since"
+        for entry in (variables.get(REQUEST_VARIABLE) or {}).get("certificates") or ()
+        if was_kept(entry) and str(entry["id"]) not in accepted
+    ]
 
 
 def _looks(registered: Any) -> Iterator[tuple[str, dict[str, Mapping[str, Any]]]]:
@@ -94,11 +126,13 @@ def _looks(registered: Any) -> Iterator[tuple[str, dict[str, Mapping[str, Any]]]
 
 def _verdict(looks: Iterable[tuple[str, Mapping[str, Any]]]) -> Verdict:
     good, bad, away = [], [], []
-    for client, seen in looks:
+    seen_by = list(looks)
+    someone_got_through = any(_problem(seen) is None for _client, seen in seen_by)
+    for client, seen in seen_by:
         problem = _problem(seen)
         if problem is None:
             good.append(client)
-        elif seen.get("failure") in _NETWORK:
+        elif seen.get("failure") in _NETWORK or (someone_got_through and seen.get("failure") in _PERHAPS_NETWORK):
             away.append(f"{client}: {problem}")
         else:
             bad.append(f"{client}: {problem}")

@@ -223,7 +223,7 @@ def test_what_others_say_decides_over_the_previous_pair(site: Site) -> None:
         new[host] = entry["after"]["fingerprint"]
         seen = {"name": f"{host}/https", "expected": new[host], "fingerprint": new[host]}
         seen.update(trusted=host == "accepted", said="no such anchor", failure="chain")
-        looks = [] if host == "unseen" else [{"item": "client", "endpoints": [seen]}]
+        looks = [{"item": "client", "reachable": False} if host == "unseen" else {"item": "client", "endpoints": [seen]}]
         variables["__tls_certificate_look"] = {"results": looks}
     done = site.run("host_deploy", hosts, step="confirm", ca=site.ca)
     entries = {host: result["certificates"][0] for host, result in done.results.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleFilterError
+from ansible.errors import AnsibleError
 
 from ansible_collections.certfleet.tls.plugins.filter.mir_fleet_views import mir_fleet_views
 
@@ -75,6 +75,19 @@ def test_a_fleet_that_this_slice_does_not_hold_gets_no_login() -> None:
     assert views({"robot-1": {"mir_robot_fleet": "fleet-9"}}) == [{"name": "fleet-9", "hosts": ["robot-1"]}]
 
 
-def test_what_is_neither_true_nor_false_names_the_robot() -> None:
-    with pytest.raises(AnsibleFilterError, match="robot-1: mir_robot_fleet_view is 'perhaps'"):
-        views({"robot-1": {"mir_robot_fleet_view": "perhaps"}})
+def test_what_is_neither_true_nor_false_does_not_stop_the_others() -> None:
+    found = views({"robot-1": {"mir_robot_fleet_view": "perhaps"}, "robot-2": {}})
+    assert [view["hosts"] for view in found] == [["robot-1", "robot-2"]]
+
+
+@pytest.mark.parametrize("unread", [AnsibleError("'vault_fleet' is undefined"), "{{ vault_fleet }}"])
+def test_a_login_that_cannot_be_read_is_none(unread: Any) -> None:
+    class Unread(Hostvars):
+        def __getitem__(self, host: str) -> dict[str, Any]:
+            if isinstance(unread, Exception):
+                raise unread
+            return {**self.raw[host], "mir_fleet_password": unread}
+
+    fleets = {"fleet": {"mir_fleet_username": "reader", "mir_fleet_password": "{{ vault_fleet }}"}}
+    (view,) = mir_fleet_views(Unread({"robot-1": {}, **fleets}), ["robot-1"], ["fleet"])
+    assert (view["username"], view["password"]) == ("reader", None)

@@ -35,7 +35,7 @@ def test_only_hosts_with_something_due_go_on_and_known_troubles_come_last() -> N
         f=host(due=False, certificates=[{"verdict": "none", "unconfirmed": True}]),
         g=host(due=False, certificates=[{"verdict": "issue", "failures": 3, "deferred": {"code": "backoff"}}]),
     )
-    assert due_hosts(hosts, "abcdefg") == ["c", "f", "a"]
+    assert due_hosts(hosts, "abcdefg") == ["c", "a", "f"]
 
 
 def test_what_was_found_right_after_a_failure_is_told_to_the_ledger() -> None:
@@ -51,10 +51,10 @@ def test_where_nothing_is_due_no_host_matches() -> None:
     [
         (None, list(CANARY_FIRST)),
         ([1, "10%"], [1, "10%"]),
-        (3, [3]),
-        ("50%", ["50%"]),
+        (3, [1, 3]),
+        ("50%", [1, "50%"]),
         ([], list(CANARY_FIRST)),
-        (["2"], [2]),
+        (["2"], [1, 2]),
     ],
 )
 def test_sizes_are_those_of_the_inventory(given: Any, sizes: list[Any]) -> None:

@@ -16,7 +16,7 @@ IDS = st.sets(st.sampled_from([f"robot-{n}/https" for n in range(12)]))
 
 
 def progress(*, good: str = "", failed: str = "") -> Progress:
-    return Progress(frozenset(good.split()), frozenset(failed.split()))
+    return Progress(frozenset(good.split()), frozenset(failed.split()), proved=bool(good))
 
 
 @pytest.mark.parametrize(
@@ -65,16 +65,39 @@ def test_other_budgets_are_errors_that_say_what_to_write(value: str) -> None:
         budget_of(value, hosts=10)
 
 
-def test_progress_is_read_from_what_the_hosts_registered() -> None:
-    def deploy(*pairs: tuple[str, str]) -> dict[str, object]:
-        return {"__tls_certificate_deploy": {"certificates": [{"id": i, "outcome": o} for i, o in pairs]}}
+def host(wanted: str, outcomes: str = "", **fields: object) -> dict[str, object]:
+    """C("a/x=issue a/y=none"), C("a/x=installed"): what a host of the wave has registered."""
 
-    done = Progress.of(
-        [
-            deploy(("a/x", "installed"), ("a/y", "rolled_back")),
-            deploy(("b/x", "kept"), ("c/x", "absent"), ("d/x", "not_tried")),
-            {"__tls_certificate_request": {"certificates": [{"id": "e/x", "verdict": "none"}]}},
-            {},
-        ]
-    )
-    assert done == progress(good="a/x e/x", failed="a/y b/x")
+    def pairs(text: str) -> list[list[str]]:
+        return [word.split("=") for word in text.split()]
+
+    found: dict[str, object] = {
+        "__tls_certificate_request": {"certificates": [{"id": i, "verdict": v, **fields} for i, v in pairs(wanted)]}
+    }
+    if outcomes:
+        found["__tls_certificate_deploy"] = {"certificates": [{"id": i, "outcome": o} for i, o in pairs(outcomes)]}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("title", "hosts", "expected"),
+    [
+        ("brought in", [host("a/x=issue", "a/x=installed")], Progress(frozenset({"a/x"}), frozenset(), True)),
+        ("gone back", [host("a/x=issue", "a/x=rolled_back")], Progress(frozenset(), frozenset({"a/x"}), False)),
+        (
+            "one of two on the same host",
+            [host("a/x=issue a/y=issue", "a/x=installed a/y=failed")],
+            Progress(frozenset({"a/x"}), frozenset({"a/y"}), False),
+        ),
+        ("the other was well before", [host("a/x=issue a/y=none", "a/x=kept")], Progress(frozenset(), frozenset({"a/x"}))),
+        ("not tried, absent", [host("a/x=issue", "a/x=not_tried"), host("b/x=issue", "b/x=absent")], Progress()),
+        ("another run was faster", [host("a/x=none")], Progress(frozenset(), frozenset(), True)),
+        ("only waits for clients", [host("a/x=none", "a/x=installed", unconfirmed=True)], Progress()),
+        ("found right after a failure", [host("a/x=none", failures=2)], Progress()),
+        ("not reached yet", [host("a/x=issue"), {}], Progress()),
+    ],
+)
+def test_progress_is_read_from_what_the_hosts_registered(
+    title: str, hosts: list[dict[str, object]], expected: Progress
+) -> None:
+    assert Progress.of(hosts) == expected, title

@@ -36,7 +36,7 @@ def row(request: Any, deploy: Any, seen: Any, *, check_mode: bool = False) -> Ro
         ("accepted, but not what was deployed", DUE, DONE, {**SEEN, "fingerprint": "old"}, "unproved"),
         ("accepted, but not what was judged", FINE, None, {**SEEN, "fingerprint": "old"}, "unproved"),
         ("not accepted", DUE, DONE, {**SEEN, "trusted": False, "failure": "name", "said": "mismatch"}, "unproved"),
-        ("nobody looked", DUE, DONE, None, "unproved"),
+        ("nobody looked", DUE, DONE, None, "unseen"),
         (
             "absent",
             {"certificates": [], "absent": True, "said": "timed out"},
