@@ -132,6 +132,8 @@ def test_a_proxy_that_somebody_must_correct_is_an_error_and_not_absence(plant: P
     with ConnectProxy(answer) as proxy, pytest.raises(DeviceError) as caught:
         look_at(plant, proxy.url)
     assert said in str(caught.value)
+    assert "TLS handshake" not in str(caught.value)  # the device was not even reached
+    assert len(proxy.asked) == 1
 
 
 def test_a_stranger_behind_the_proxy_gets_nothing(plant: Plant) -> None:
