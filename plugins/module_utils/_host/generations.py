@@ -7,7 +7,8 @@ Beside the key stands C(.certfleet-<name>/) with generations C(0 1 …) (each a 
 them, and C(staged/). The service's paths are relative links through C(current): renaming a new C(current) over the old
 one is all that a promotion does to what a service reads. Everything before it leaves the paths reading as they did.
 A marker C(unfinished) says from before the promotion on what to go back to; with the proof it goes away, or becomes
-C(proved) by being renamed where the previous pair is kept until others have confirmed the new one.
+C(proved) by being renamed where the previous pair is kept until others have confirmed the new one. A change of a pair that still
+waits for that names the last confirmed one beside the one in place: to this the change's own failure leads back, to that the others'.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from . import durable
@@ -39,12 +40,19 @@ class BusyError(HostError):
 class Promotion:
     """A pair on its way: the generation it is, the one to go back to, and links of others that it took the place of.
 
-    C(previous) is None where there was nothing before.
+    C(previous) is None where there was nothing before. C(confirmed), with links of its own, is the generation that others last
+    confirmed, where C(previous) still waits for them.
     """
 
     next: int
     previous: int | None
     links: dict[str, str] = field(default_factory=dict)
+    confirmed: int | None = None
+    confirmed_links: dict[str, str] = field(default_factory=dict)
+
+    def kept(self) -> Promotion:
+        """The way back once the pair is proved: past one that nobody has confirmed."""
+        return self if self.confirmed is None else Promotion(self.next, self.confirmed, self.confirmed_links)
 
 
 class Generations:
@@ -107,11 +115,12 @@ class Generations:
 
     def unfinished(self) -> Promotion | None:
         """A promotion that was begun and neither settled nor taken back; its pair need not be in place yet."""
-        return self._marker()
+        marker = self._marker()
+        return marker if marker and self._is_there(marker.previous) else None
 
     def is_unfinished(self) -> bool:
         """Whether the pair in place was promoted by a run that ended before its proof."""
-        marker = self._marker()
+        marker = self.unfinished()
         return marker is not None and marker.next == self.current()
 
     def kept(self) -> Promotion | None:
@@ -120,8 +129,10 @@ class Generations:
             marker = self._read_marker(_PROVED)
         except HostError:
             return None  # the pair is good without it
-        is_in_place = marker is not None and marker.next == self.current() and marker.previous is not None
-        return marker if is_in_place else None
+        if marker is None or marker.next != self.current():
+            return None
+        kept = marker.kept()
+        return kept if kept.previous is not None and self._is_there(kept.previous) else None
 
     def went_back(self) -> dict[str, Any] | None:
         """What the watchdog wrote when it put the previous pair back: C(at), C(why)."""
@@ -175,7 +186,8 @@ class Generations:
     def promote(self, number: int) -> Promotion:
         """Let the service's paths read this generation from one instant to the next."""
         promotion, as_now = self._prepare(number)
-        durable.write_file(os.path.join(self.root, _UNFINISHED), json.dumps(promotion.__dict__).encode(), mode=0o600)
+        promotion = self._with_confirmed(promotion)
+        durable.write_file(os.path.join(self.root, _UNFINISHED), json.dumps(asdict(promotion)).encode(), mode=0o600)
         self._adopt(as_now)
         self._point(number)
         return promotion
@@ -195,8 +207,8 @@ class Generations:
         O(keep_previous): the previous pair can still be put back on demand, if it is one, and another.
         """
         path = os.path.join(self.root, _UNFINISHED)
-        marker = self._marker() if keep_previous else None
-        if marker and marker.next == self.current() and self._is_worth_keeping(marker):
+        marker = self.unfinished() if keep_previous else None
+        if marker and marker.next == self.current() and self._is_worth_keeping(marker.kept()):
             durable.rename(path, os.path.join(self.root, _PROVED))
         else:
             durable.remove(path)
@@ -204,10 +216,13 @@ class Generations:
     def prune(self, *, keep_staged: bool, keep_previous: bool = False, keep_said: bool = False) -> None:
         """Remove useless keys: every generation but the current one, and what is staged unless a retry wants it.
 
+        A staged key that is in service already, as after a kill behind the commit, is nothing to try again.
         O(keep_previous): not the one that kept() leads to. O(keep_said): not what the watchdog wrote.
         """
         previous = self.kept() if keep_previous else None
-        kept = {_CURRENT, str(self.current())} | ({_STAGED} if keep_staged else set())
+        kept = {_CURRENT, str(self.current())} | (
+            {_STAGED} if keep_staged and not self._has_staged_in_service() else set()
+        )
         kept |= {_PROVED, str(previous.previous)} if previous else set()
         kept |= {WENT_BACK} if keep_said else set()
         for entry in sorted(set(os.listdir(self.root)) - kept):
@@ -228,7 +243,7 @@ class Generations:
 
     def _prepare(self, number: int) -> tuple[Promotion, int | None]:
         """What to go back to, and the generation that reads as the paths do now; what is not ours is copied first."""
-        marker, current = self._marker(), self.current()
+        marker, current = self.unfinished(), self.current()
         fallback = marker.previous if marker else current
         links = dict(marker.links) if marker else {}
         if not self._strange():
@@ -242,6 +257,24 @@ class Generations:
         if self._is_whole(snapshot) or not self._is_whole(fallback):
             return Promotion(number, snapshot, self._foreign_links()), snapshot
         return Promotion(number, fallback), snapshot
+
+    def _with_confirmed(self, promotion: Promotion) -> Promotion:
+        """With the pair that others last confirmed, if what this promotion takes the place of still waits for them."""
+        try:
+            proved = self._read_marker(_PROVED)
+        except HostError:
+            return promotion
+        before = promotion.previous
+        is_waiting = (
+            proved is not None
+            and before is not None
+            and self._is_there(proved.next)
+            and (proved.next == before or self._same(before, proved.next))
+        )
+        kept = proved.kept() if proved and is_waiting else None
+        if kept is None or kept.previous is None or not self._is_there(kept.previous):
+            return promotion
+        return replace(promotion, confirmed=kept.previous, confirmed_links=kept.links)
 
     def _adopt(self, as_now: int | None) -> None:
         """Make links of the service's paths. What they read stays the same after each step."""
@@ -320,12 +353,17 @@ class Generations:
             with open(os.path.join(self.root, name), encoding="utf-8") as stream:
                 found = json.load(stream)
             marker = Promotion(int(found["next"]), found["previous"], dict(found["links"]))
+            if not self._is_there(found.get("confirmed")):
+                return marker
+            return replace(marker, confirmed=found["confirmed"], confirmed_links=dict(found["confirmed_links"]))
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as exc:
             raise HostError(f"{self.root}/{name} cannot be understood. Remove it when the service runs well.") from exc
-        is_there = marker.previous is None or os.path.isdir(os.path.join(self.root, str(marker.previous)))
-        return marker if is_there else None
+
+    def _is_there(self, number: int | None) -> bool:
+        """Whether a generation can be gone back to; going back to nothing is always possible."""
+        return number is None or os.path.isdir(os.path.join(self.root, str(number)))
 
     def _contents(self, number: int) -> dict[str, bytes]:
         """What the service's paths would read if the link pointed to this generation."""
@@ -343,6 +381,11 @@ class Generations:
 
     def _is_worth_keeping(self, promotion: Promotion) -> bool:
         return self._is_whole(promotion.previous) and not self._same(promotion.next, promotion.previous)
+
+    def _has_staged_in_service(self) -> bool:
+        staged, current = self.staged_path("key"), self.current()
+        in_service = "" if current is None else self.path(current, "key")
+        return os.path.exists(staged) and os.path.exists(in_service) and self._read(staged) == self._read(in_service)
 
     def _foreign_links(self) -> dict[str, str]:
         paths = self.where.paths().items()
