@@ -11,7 +11,8 @@ version_added: 1.0.0
 description:
   - Reads the variables of all hosts of the play and answers what the inventory alone says, before any host is asked.
   - Runs in the controller, once for a play; nothing is connected to.
-  - A CA host that the inventory does not hold (a slice of a larger one, for example) is added to the run's inventory, with the
+  - >-
+    A CA host that the inventory does not hold (a slice of a larger one, for example) is added to the run's inventory, with the
     variables of C(tls_ca_connection), such as C({ansible_host: 192.0.2.10, ansible_user: automation}).
   - The endpoints are those of the products' groups (V(mir_robots), V(mir_fleet)) and those listed in a host's
     variable C(tls_endpoints).

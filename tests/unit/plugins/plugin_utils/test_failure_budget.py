@@ -89,7 +89,11 @@ def host(wanted: str, outcomes: str = "", **fields: object) -> dict[str, object]
             [host("a/x=issue a/y=issue", "a/x=installed a/y=failed")],
             Progress(frozenset({"a/x"}), frozenset({"a/y"}), False),
         ),
-        ("the other was well before", [host("a/x=issue a/y=none", "a/x=kept")], Progress(frozenset(), frozenset({"a/x"}))),
+        (
+            "the other was well before",
+            [host("a/x=issue a/y=none", "a/x=kept")],
+            Progress(frozenset(), frozenset({"a/x"})),
+        ),
         ("not tried, absent", [host("a/x=issue", "a/x=not_tried"), host("b/x=issue", "b/x=absent")], Progress()),
         ("another run was faster", [host("a/x=none")], Progress(frozenset(), frozenset(), True)),
         ("only waits for clients", [host("a/x=none", "a/x=installed", unconfirmed=True)], Progress()),
