@@ -15,7 +15,7 @@ from typing import Any
 
 from .schema import BAD_OUTCOMES, GOOD_OUTCOMES
 
-Run = Callable[[str, "tuple[Any, ...]"], "list[sqlite3.Row]"]
+Run = Callable[[str, tuple[Any, ...]], list[sqlite3.Row]]
 
 # Read from an index alone, however many failures and certificates there are.
 LATELY = (

@@ -30,7 +30,7 @@ def main() -> None:
     except (HostError, OSError) as exc:
         said = f"The previous pair could not be put back: {exc} This is tried again when the host starts."
         sys.stderr.write(f"{said}\n")
-        sys.exit(1)
+        raise SystemExit(1) from exc
     sys.stderr.write(f"{said}\n")
 
 
@@ -68,7 +68,7 @@ def _decide(plan: Mapping[str, Any], store: Generations, *, at_boot: bool, clock
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(clock()))
     durable.write_file(os.path.join(store.root, WENT_BACK), json.dumps({"at": at, "why": why}).encode(), mode=0o600)
     store.settle()
-    store.prune(keep_staged=True, keep_said=True)
+    store.prune(keep_staged=True, keep_previous=True, keep_said=True)
     return why
 
 

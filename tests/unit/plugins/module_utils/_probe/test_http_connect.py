@@ -208,7 +208,7 @@ def test_what_the_endpoint_says_first_is_not_swallowed() -> None:
 def test_a_proof_outlasts_a_moment_without_the_proxy(ours: TestAuthority) -> None:
     pair = ours.pair("IP:127.0.0.1")
     proxy = ConnectProxy()
-    with TlsPeer(pair) as peer, proxy:
+    with proxy, TlsPeer(pair) as peer:
         now, answers = [0.0], iter([b"", b"HTTP/1.1 429 Busy\r\n\r\n", b"HTTP/1.1 429 Busy\r\n\r\n"])
 
         def sleep(seconds: float) -> None:
