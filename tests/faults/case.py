@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..integration.machines import Lab, on, strict_verification
+from ..integration.machines import strict_verification
 from ..integration.playbook import Run, run_playbook
 from .controller import Controller
 from .sampler import NOTHING, Stretch, Watch, as_text, look
@@ -48,9 +48,9 @@ class Watched:
 class Case:
     """A fault and its row."""
 
-    def __init__(self, name: str, fault: str, *, lab: Lab, folder: Path) -> None:
+    def __init__(self, name: str, fault: str, *, folder: Path) -> None:
         self.name, self.fault = name, fault
-        self._lab, self._folder = lab, folder
+        self._folder = folder
         self._watched: dict[str, Watched] = {}
         self._struck: float | None = None
         self._said = ""
@@ -110,6 +110,7 @@ class Case:
         limit = time.monotonic() + within
         while (kind := self._kind_now(watched)) not in kinds and time.monotonic() < limit:
             time.sleep(0.2)
+        watched.watch.wait_for_news()
         watched.seen = self._stretches(watched)
         if kind not in kinds:
             raise UnsafeError(
@@ -213,16 +214,11 @@ class Case:
 
     def _verify(self, watched: Watched) -> None:
         """A strict client with the fleet's anchors alone."""
-        said = strict_verification(watched.target.endpoint, self.anchors())
+        anchors = self._folder / "anchors.pem"
+        anchors.write_text(watched.target.anchors())
+        said = strict_verification(watched.target.endpoint, anchors)
         if "Verify return code: 0 (ok)" not in said:
             raise UnsafeError(f"{watched.target.name} serves a leaf that a strict client refuses:\n{said[-600:]}")
-
-    def anchors(self) -> Path:
-        """The fleet's anchors."""
-        path = self._folder / "anchors.pem"
-        if not path.exists():
-            path.write_text(on("ca", "cat", "/var/lib/certfleet/authorities/fleet/root.pem"))
-        return path
 
     def _seconds_to_safe(self, watched: Watched) -> float:
         """From the strike, or from what was unsafe later on, until only the old leaf, or the one of the end, is served."""
@@ -242,5 +238,5 @@ def quoted(text: str, word: str) -> str:
     """The part of a text that begins with this word, short enough for a table."""
     found = re.search(re.escape(word) + rf".{{0,{SAID}}}", text)
     part = found[0] if found else word
-    part = re.split(r" (?:PLAY RECAP|TASK \[|RUNNING HANDLER \[|Origin:|changed:)", part)[0]
+    part = re.split(r" (?:PLAY RECAP|TASK \[|RUNNING HANDLER \[|Origin:|changed:|- code:)", part)[0].rstrip("' ")
     return part if len(part) < SAID else f"{part[:SAID].rpartition(' ')[0]} …"

@@ -57,9 +57,9 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.fixture
-def case(request: pytest.FixtureRequest, lab: Lab, tmp_path: Path) -> Iterator[Case]:
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
     """The fault of this test: its name is the test's, its title the first line of the test's docstring."""
-    case = Case(_name(request.node), _title(request.node), lab=lab, folder=tmp_path)
+    case = Case(_name(request.node), _title(request.node), folder=tmp_path)
     yield case
     case.end()
     report = request.node.stash.get(_REPORT, None)
@@ -73,7 +73,7 @@ def case(request: pytest.FixtureRequest, lab: Lab, tmp_path: Path) -> Iterator[C
 
 
 @pytest.fixture
-def web() -> targets.Service:
+def web(lab: Lab) -> targets.Service:
     """nginx under systemd."""
     return targets.web()
 

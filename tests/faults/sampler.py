@@ -93,14 +93,11 @@ class Watch:
         """The latest look."""
         return self.samples[-1]
 
-    def wait_for(self, fingerprints: set[str], *, timeout: float) -> bool:
-        """Whether a look from now on gets one of these leaves within O(timeout) seconds."""
+    def wait_for_news(self) -> None:
+        """Wait until it has looked once more, from now on."""
         begin = time.monotonic()
-        while time.monotonic() - begin < timeout:
-            if self.last.at >= begin and self.last.fingerprint in fingerprints:
-                return True
-            time.sleep(INTERVAL / 2)
-        return False
+        while self.last.at < begin and not self._ended.is_set():
+            time.sleep(INTERVAL / 4)
 
     def stretches(self, kinds: dict[str, str]) -> list[Stretch]:
         """The samples as stretches of O(kinds) (by fingerprint)."""

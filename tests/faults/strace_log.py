@@ -15,9 +15,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 CHANGES = (
-    *("openat", "write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "symlink", "symlinkat"),
-    *("link", "linkat", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "fchmod", "chmod", "fchown", "chown"),
+    "openat",
+    "write",
+    "pwrite64",
+    "fsync",
+    "fdatasync",
+    "rename",
+    "renameat",
+    "renameat2",
+    "symlink",
+    "symlinkat",
 )
+CHANGES += ("link", "linkat", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "fchmod", "chmod", "fchown", "chown")
 CALLS = (*CHANGES, "execve")
 _FLUSHES = frozenset({"fsync", "fdatasync"})
 _CONTENT = frozenset({"openat", "write", "pwrite64", "fchmod", "fchown"})

@@ -62,11 +62,17 @@ class Target:
         path = SPKI / self.name
         return path.read_text().strip() if path.exists() else None
 
+    def anchors(self) -> str:
+        """The anchors (PEM) that its clients shall trust."""
+        return on("ca", "cat", "/var/lib/certfleet/authorities/fleet/root.pem")
+
     def leftovers(self) -> list[str]:
-        """What is in the store beside the pair in place, when all is settled and confirmed: nothing."""
+        """What a run needs only while it works, when all is settled and confirmed: other pairs, a marker, a watchdog."""
         if self.store is None:
             return []
-        current, *entries = on(self.name, "sh", "-c", f"readlink {self.store}/current; ls {self.store}").split()
+        watchdogs = "ls /etc/systemd/system | grep certfleet-watchdog || true"
+        script = f"readlink {self.store}/current; ls {self.store}; {watchdogs}"
+        current, *entries = on(self.name, "sh", "-c", script).split()
         return [entry for entry in entries if entry not in {"current", current}]
 
 
@@ -92,12 +98,28 @@ class Service(Target):
             "subject_alt_names": self.names(wish),
             "where": {"certificate": f"{WEB_FOLDER}/cert.pem", "key": f"{WEB_FOLDER}/key.pem"},
             "reload": {"method": "systemd", "name": "nginx.service", "action": "restart"},
-            "prove": {**self.endpoint, "hold": 1, "timeout": 4},
+            "prove": {**self.endpoint, "hold": 1, "timeout": 3},
         }
         for name, value in self.settings.items():
             described[name] = {**described[name], **value} if isinstance(described.get(name), dict) else value
         described["prove"].pop("name", None)
         return {"fault_certificate": described}
+
+
+@dataclass(frozen=True)
+class LoopbackRobot(Product):
+    """A robot of a fleet that needs no lab: it is emulated on this machine, and so is its CA."""
+
+    root: Path = Path()
+    factory_key: str = ""
+
+    def anchors(self) -> str:
+        """Those of its own CA."""
+        return self.root.read_text()
+
+    def built_in(self) -> str | None:
+        """The key that all robots of the fleet came with."""
+        return self.factory_key
 
 
 def web() -> Service:

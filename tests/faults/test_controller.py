@@ -10,31 +10,44 @@ import pytest
 from ..integration.machines import robot
 from .case import Case
 from .mischief import settled, wait_for_promotion
-from .targets import Product
+from .targets import Product, Service, Target
 
-# The step of the flow: headline of its task, and which one of several
-STEPS = {
-    "request": ("Request | Compare what is wanted, on disk and served", 2),
-    "issue": ("Issue | Sign all", 1),
-    "deploy": ("Deploy | Promote the pair", 1),
-    "wider proof": ("Wider proof | Look with the trust store", 1),
-    "record": ("Record | Write the outcomes", 1),
+# The steps of the flow, by the headlines of their tasks.
+OF_A_SERVICE = {
+    "request": "Request | Compare what is wanted, on disk and served",
+    "issue": "Issue | Sign all",
+    "deploy": "Deploy | Promote the pair",
+}
+OF_A_WAVE = {
+    "record": "Record | Write the outcomes",
+    "wider-proof": "Wider proof | Look with the trust store",
+    "confirm": "Wider proof | Confirm what they accept",
 }
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_controller_killed(case: Case, fleet: Product, step: str) -> None:
-    """kill -9 of the controller at the beginning of: {step}"""
-    case.begin(fleet)
+def killed_at(case: Case, target: Target, headline: str) -> None:
+    """Kill the controller when this task begins, and see that the next run finishes what it left."""
+    case.begin(target)
     controller = case.start()
-    headline, nth = STEPS[step]
-    controller.reach(headline, nth=nth)
+    controller.reach(headline)
     case.strike()
     controller.kill()
     case.note("nothing: the run is gone")
-    settled(fleet)
-    case.ends(fleet, "old", "new")
+    settled(target)
+    case.ends(target, "old", "new")
     case.converges()
+
+
+@pytest.mark.parametrize("step", OF_A_SERVICE)
+def test_controller_killed(case: Case, web: Service, step: str) -> None:
+    """kill -9 of the controller at the beginning of: {step}"""
+    killed_at(case, web, OF_A_SERVICE[step])
+
+
+@pytest.mark.parametrize("step", OF_A_WAVE)
+def test_controller_killed_in_wave(case: Case, fleet: Product, step: str) -> None:
+    """kill -9 of the controller in a wave at the beginning of: {step}"""
+    killed_at(case, fleet, OF_A_WAVE[step])
 
 
 def test_controller_killed_after_promotion(case: Case, fleet: Product) -> None:

@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 from .case import Case
-from .mischief import boot_host, client_without_anchors, kill_deploy, kill_host, wait_for_promotion
+from .mischief import boot_host, client_without_anchors, kill_deploy, kill_host, settled, wait_for_promotion
 from .targets import Product, Service
+
+# What the next run says.
+WENT_BACK = "A run brought a new pair into place and ended before it was proved"
 
 
 def test_host_killed_and_booted(case: Case, web: Service) -> None:
@@ -23,7 +26,7 @@ def test_host_killed_and_booted(case: Case, web: Service) -> None:
     boot_host("web")
     case.ends(web, "old", within=60)
     case.use(web)
-    case.converges()
+    case.told(case.converges("-v"), WENT_BACK)
 
 
 def test_fleet_killed_and_booted(case: Case, fleet: Product) -> None:
@@ -38,23 +41,23 @@ def test_fleet_killed_and_booted(case: Case, fleet: Product) -> None:
     boot_host("fleet")
     case.ends(fleet, "old", within=60)
     case.use(fleet)
-    run = case.converges("-v")
-    case.told(run, "went back")
+    case.told(case.converges("-v"), WENT_BACK)
 
 
 def test_deploy_killed(case: Case, web: Service) -> None:
-    """the deploy killed on the host between promotion and commit; its time limit is 5 s"""
-    case.begin(web.set(prove={"hold": 20}, watchdog={"limit": 5}))
+    """the deploy killed on the host between promotion and commit; its time limit is 10 s"""
+    case.begin(web.set(reload={"timeout": 2}, prove={"hold": 6, "timeout": 2}, watchdog={"limit": 10}))
     controller = case.start()
     wait_for_promotion(web)
     case.await_new(web)
     case.strike()
     kill_deploy(web)
     run = controller.end()
-    case.told(run, "What is in place is wholly old or wholly new")
+    case.told(run, "the host goes back by itself")
     case.ends(web, "old", within=30)
+    settled(web)
     case.use(web)
-    case.converges()
+    case.told(case.converges("-v"), WENT_BACK)
 
 
 def test_client_does_not_trust(case: Case, fleet: Product) -> None:

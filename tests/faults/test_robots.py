@@ -30,7 +30,7 @@ def test_robot_says_500_and_applies(case: Case, a_robot: Product) -> None:
     robot(NAME, "set", "upload=error_applied")
     run = case.run("-v")
     assert run.rc == 0, run.output
-    case.told(run, "outcome: installed")
+    case.told(run, "serves the expected certificate", "outcome: installed")
     case.ends(a_robot, "new")
     robot(NAME, "unset")
     case.converges()
@@ -53,7 +53,7 @@ def test_robot_cuts_the_answer(case: Case, a_robot: Product) -> None:
     robot(NAME, "set", "reset=after")
     run = case.run("-v")
     assert run.rc == 0, run.output
-    case.told(run, "outcome: installed")
+    case.told(run, "serves the expected certificate", "outcome: installed")
     case.ends(a_robot, "new")
     robot(NAME, "unset")
     case.converges()
@@ -65,7 +65,7 @@ def test_robot_reboots(case: Case, a_robot: Product) -> None:
     robot(NAME, "set", "reboot=8")
     run = case.run("-v")
     assert run.rc == 0, run.output
-    case.told(run, "outcome: installed")
+    case.told(run, "serves the expected certificate", "outcome: installed")
     case.ends(a_robot, "new")
     robot(NAME, "unset")
     case.converges()
@@ -77,7 +77,7 @@ def test_robot_answers_after_40_s(case: Case, a_robot: Product) -> None:
     robot(NAME, "set", "answer_delay=40")
     run = case.run("-v")
     assert run.rc == 0, run.output
-    case.told(run, "outcome: installed")
+    case.told(run, "serves the expected certificate", "outcome: installed")
     case.ends(a_robot, "new")
     robot(NAME, "unset")
     case.converges()
