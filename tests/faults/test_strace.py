@@ -51,13 +51,13 @@ def target() -> Iterator[Traced]:
 @pytest.fixture(scope="module")
 def listed(lab: Lab, target: Traced, tmp_path_factory: pytest.TempPathFactory) -> Listed:
     """A whole deploy that nothing disturbs, as strace sees it."""
-    case = Case("listed", "none", lab=lab, folder=tmp_path_factory.mktemp("listed"))
+    case = Case("listed", "none", folder=tmp_path_factory.mktemp("listed"))
     # The pair before is one of ours already, as it mostly is.
     case.begin(target)
     first = case.run()
     assert first.rc == 0, first.output
     case.end()
-    case = Case("listed", "none", lab=lab, folder=tmp_path_factory.mktemp("listed"))
+    case = Case("listed", "none", folder=tmp_path_factory.mktemp("listed"))
     case.begin(target)
     watch_next()
     run = case.run()
