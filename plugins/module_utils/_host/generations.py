@@ -220,9 +220,7 @@ class Generations:
         O(keep_previous): not the one that kept() leads to. O(keep_said): not what the watchdog wrote.
         """
         previous = self.kept() if keep_previous else None
-        kept = {_CURRENT, str(self.current())} | (
-            {_STAGED} if keep_staged and not self._has_staged_in_service() else set()
-        )
+        kept = {_CURRENT, str(self.current())} | ({_STAGED} if keep_staged and self._has_staged_key() else set())
         kept |= {_PROVED, str(previous.previous)} if previous else set()
         kept |= {WENT_BACK} if keep_said else set()
         for entry in sorted(set(os.listdir(self.root)) - kept):
@@ -382,10 +380,13 @@ class Generations:
     def _is_worth_keeping(self, promotion: Promotion) -> bool:
         return self._is_whole(promotion.previous) and not self._same(promotion.next, promotion.previous)
 
-    def _has_staged_in_service(self) -> bool:
+    def _has_staged_key(self) -> bool:
+        """Whether a key waits that is not in service."""
         staged, current = self.staged_path("key"), self.current()
         in_service = "" if current is None else self.path(current, "key")
-        return os.path.exists(staged) and os.path.exists(in_service) and self._read(staged) == self._read(in_service)
+        if not os.path.exists(staged):
+            return False
+        return not os.path.exists(in_service) or self._read(staged) != self._read(in_service)
 
     def _foreign_links(self) -> dict[str, str]:
         paths = self.where.paths().items()
