@@ -17,6 +17,8 @@ from pathlib import Path
 from .errors import HostError
 
 _SAID = 400
+# Seconds in which a killed process is gone.
+_LAST = 5.0
 
 
 class TimedOutError(HostError):
@@ -69,10 +71,8 @@ def run(argv: Sequence[str], *, timeout: float = 30, stdin: bytes | None = None)
         try:
             rc = process.wait(timeout=timeout)
         except subprocess.TimeoutExpired as exc:
-            end_whole(process.pid)
-            process.wait()
             raise TimedOutError(
-                f"The command '{' '.join(argv)}' did not end within {timeout:g} s and was stopped."
+                f"The command '{' '.join(argv)}' did not end within {timeout:g} s{_given_up(process)}"
             ) from exc
         out.seek(0)
         err.seek(0)
@@ -84,8 +84,24 @@ def is_there(program: str) -> bool:
     return shutil.which(program) is not None
 
 
-def end_whole(pid: int) -> None:
-    """Kill a process and all that it started and did not let go of, whatever sessions they made for themselves."""
+def _given_up(process: subprocess.Popen[bytes]) -> str:
+    """End it, and say whether that was possible: what another user runs (by sudo) is not ours to end, nor to wait for."""
+    others = end_whole(process.pid)
+    try:
+        process.wait(timeout=_LAST)
+    except subprocess.TimeoutExpired:
+        others = others or [process.pid]
+    if not others:
+        return " and was stopped."
+    named = ", ".join(str(pid) for pid in others)
+    return f" and could not be stopped: process {named} goes on. Look at it on the host; another user's takes become."
+
+
+def end_whole(pid: int) -> list[int]:
+    """Kill a process and all that it started and did not let go of, whatever sessions they made for themselves.
+
+    Answers those that are another user's: these may not be ended, and go on.
+    """
     # Stopped first, so that none of them starts another one while they are counted.
     family: list[int] = []
     waiting = [pid]
@@ -95,8 +111,7 @@ def end_whole(pid: int) -> None:
             _send(member, signal.SIGSTOP)
             family.append(member)
             waiting += _children(member)
-    for member in family:
-        _send(member, signal.SIGKILL)
+    return [member for member in family if not _send(member, signal.SIGKILL)]
 
 
 def _children(pid: int) -> list[int]:
@@ -114,8 +129,12 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def _send(pid: int, number: signal.Signals) -> None:
+def _send(pid: int, number: signal.Signals) -> bool:
+    """Whether that was allowed; one that has ended is fine."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:
-        return
+        return True
+    except PermissionError:
+        return False
+    return True

@@ -30,6 +30,8 @@ FILE_OF = {"certificate": "certificate.pem", "key": "key.pem", "chain": "chain.p
 _CURRENT, _STAGED, _UNFINISHED, _PROVED = "current", "staged", "unfinished", "proved"
 # Written by the watchdog when it has put the previous pair back, told by the next look, gone with the next deploy.
 WENT_BACK = "went_back.json"
+# The generation that a pair becomes which was in service before ours; only a second one beside it gets another number.
+ADOPTED = 0
 
 
 class BusyError(HostError):
@@ -115,7 +117,7 @@ class Generations:
 
     def unfinished(self) -> Promotion | None:
         """A promotion that was begun and neither settled nor taken back; its pair need not be in place yet."""
-        marker = self._marker()
+        marker = self._read_marker(_UNFINISHED)
         return marker if marker and self._is_there(marker.previous) else None
 
     def is_unfinished(self) -> bool:
@@ -302,7 +304,7 @@ class Generations:
             found = os.stat(self.where.paths()[role])
             access[role] = (found.st_mode & 0o777, found.st_uid, found.st_gid)
         numbers = self._numbers()
-        return self._write(max(numbers) + 1 if 0 in numbers else 0, contents, access)
+        return self._write(max(numbers) + 1 if ADOPTED in numbers else ADOPTED, contents, access)
 
     def _write(self, number: int, contents: dict[str, bytes], access: dict[str, tuple[int, int, int]]) -> int:
         folder = os.path.join(self.root, str(number))
@@ -343,17 +345,15 @@ class Generations:
     def _numbers(self) -> list[int]:
         return sorted(int(entry) for entry in os.listdir(self.root) if entry.isdigit())
 
-    def _marker(self) -> Promotion | None:
-        return self._read_marker(_UNFINISHED)
-
     def _read_marker(self, name: str) -> Promotion | None:
         try:
             with open(os.path.join(self.root, name), encoding="utf-8") as stream:
                 found = json.load(stream)
             marker = Promotion(int(found["next"]), found["previous"], dict(found["links"]))
-            if not self._is_there(found.get("confirmed")):
+            confirmed = found.get("confirmed")
+            if confirmed is None or not self._is_there(confirmed):
                 return marker
-            return replace(marker, confirmed=found["confirmed"], confirmed_links=dict(found["confirmed_links"]))
+            return replace(marker, confirmed=confirmed, confirmed_links=dict(found["confirmed_links"]))
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as exc:

@@ -146,6 +146,17 @@ def chain_error(certificate: str, *, chain: str, anchors: str, server_name: str 
     return str(found[0]) if found else done.said
 
 
+def time_error(certificate: str) -> str | None:
+    """Why a certificate, whoever issued it, is not valid at this host's time, or None when it is."""
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as leaf:
+        leaf.write(certificate)
+        leaf.flush()
+        # Its own anchor: all that is left to complain of is the time.
+        done = run(["openssl", "verify", "-partial_chain", "-CAfile", leaf.name, "-no-CApath", *_no_store(), leaf.name])
+    found = re.findall(r"^error (?:9|10) at 0 depth lookup: ?(.+)$", f"{done.text}\n{done.err}", re.MULTILINE)
+    return str(found[0]) if found else None
+
+
 def _no_store() -> tuple[str, ...]:
     """OpenSSL 3 has one more default store than 1.1.1, with a switch of its own."""
     is_older = run(["openssl", "version"]).text.startswith(("OpenSSL 1.", "LibreSSL"))

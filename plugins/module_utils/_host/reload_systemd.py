@@ -107,9 +107,7 @@ class Systemd(Method):
         """End the command of a reload that hangs. The service itself goes on, with what it had loaded before."""
         command = state.get("ControlPID", "0")
         has_command = state.get("ActiveState") == "reloading" and command.isdigit() and int(command) > 1
-        if has_command:
-            end_whole(int(command))
-        return has_command
+        return has_command and not end_whole(int(command))
 
     def _state(self) -> dict[str, str]:
         fields = "LoadState,ActiveState,SubState,User,ControlPID"

@@ -52,22 +52,34 @@ class Service:
         """The leaf that the service's path reads."""
         return _first_leaf(self.store.where.certificate)
 
+    def leaf_after(self) -> str | None:
+        """As leaf_now(), once all is over: that it could not be looked at changes nothing any more."""
+        try:
+            return self.leaf_now()
+        except (HostError, OSError):
+            return None
+
     def leaf_of(self, number: int) -> str | None:
         """The leaf of a generation."""
         return _first_leaf(self.store.path(number, "certificate"))
+
+    def chain_of(self, number: int) -> str:
+        """The intermediates of a generation: behind its leaf, or in a file of their own."""
+        behind = pem.certificates(text_of(self.store.path(number, "certificate")))[1:]
+        return "".join(behind) + pem.joined(text_of(self.store.path(number, "chain")))
 
     def bring_in(self, leaf: str, *, reload: bool = True) -> tuple[dict[str, Any] | None, str | None]:
         """(the proof, what went wrong) of making the service serve this leaf."""
         try:
             if reload:
                 self.method.apply()
-        except HostError as exc:
+        except (HostError, OSError) as exc:
             return None, f"the service did not take it: {exc}"
         if self.endpoint is None:
             return None, None
         try:
             proof = self.endpoint.prove(leaf=leaf, anchors=self.anchors)
-        except HostError as exc:
+        except (HostError, OSError) as exc:
             return None, f"the proof could not be made: {exc}"
         return proof, None if proof["ok"] else f"the proof failed: {proof['said']}"
 
@@ -75,7 +87,7 @@ class Service:
         """Bring the service to read files that were put back; what it said against them, or None."""
         try:
             self.method.apply()
-        except HostError as exc:
+        except (HostError, OSError) as exc:
             return str(exc)
         return None
 
@@ -85,14 +97,17 @@ class Service:
             return refused is None
         try:
             return former is not None and self.endpoint.serves_again(pem.fingerprint(former))
-        except HostError:
+        except (HostError, OSError):
             return False  # it could not even be looked at
 
     def served_text(self, wanted: str | None) -> str:
         """What a client gets now, as a sentence."""
         if self.endpoint is None:
             return ""
-        seen = self.endpoint.look(self.anchors)
+        try:
+            seen = self.endpoint.look(self.anchors)
+        except (HostError, OSError) as exc:
+            return f"What is served now could not be looked at: {exc}"
         if seen.leaf is None:
             return f"Now: {seen.said}"
         is_wanted = is_same(wanted, seen.leaf)

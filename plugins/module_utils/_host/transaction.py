@@ -12,7 +12,7 @@ from typing import Any
 from . import access, durable, openssl, pem
 from .endpoint import Endpoint
 from .errors import HostError
-from .generations import Promotion, contents_of, id_of
+from .generations import BusyError, Promotion, contents_of, id_of
 from .service import Service, is_same, sentences, text_of
 from .watchdog import Places, Settings, Watchdog
 from .watchdog_program import program
@@ -79,6 +79,7 @@ class Transaction:
         self.certificate: str | None = order.get("certificate") or None
         self.chain = str(order.get("chain") or "")
         self.keep_previous = bool(order.get("keep_previous"))
+        self._has_begun = False
         settings = Settings.from_dict(order.get("watchdog"), longest=self.service.longest(), where=self.id)
         self.limit = settings.limit
         is_watched = settings.method != "none" and self.verdict != "reload"
@@ -92,11 +93,12 @@ class Transaction:
                 self._check()
                 before = self._before()
                 return self._reload(before) if self.verdict == "reload" else self._install(before)
+        except BusyError as exc:  # the other run does it
+            return Outcome(self.id, "not_tried", None, None, None, str(exc), False)
         except HostError as exc:
-            return self._failed(before, str(exc), touched=False)
-        except OSError as exc:  # only before the promotion: what comes after it deals with its own
-            said = f"The pair could not be prepared in {self.store.root}: {exc.strerror}. Nothing was changed."
-            return self._failed(before, said, touched=False)
+            return self._broken_off(before, str(exc))
+        except OSError as exc:
+            return self._broken_off(before, f"The pair could not be prepared in {self.store.root}: {exc.strerror}.")
 
     def _check(self) -> None:
         obstacle = self.method.check() or (self.watchdog.obstacle() if self.watchdog else None)
@@ -124,7 +126,7 @@ class Transaction:
             said = sentences(f"The files were not changed, but {trouble}", self.service.served_text(leaf))
             return self._failed(before, said, touched=True, proof=proof)
         said = sentences(self._fine("The service was reloaded", before, proof), self._commit())
-        return Outcome(self.id, "reloaded", before.leaf, leaf, proof, said, True, self.store.kept() is not None)
+        return Outcome(self.id, "reloaded", before.leaf, leaf, proof, said, True, self._is_unconfirmed())
 
     # A pair that is new to the service
 
@@ -140,6 +142,7 @@ class Transaction:
         except (HostError, OSError):
             self.store.discard(number)
             raise
+        self._has_begun = True
         try:
             promotion = self.store.promote(number)
         except (HostError, OSError) as exc:
@@ -152,7 +155,7 @@ class Transaction:
             "The files are in order again; the service was not disturbed" if is_known else "The new pair is in service"
         )
         said = sentences(self._fine(said, before, proof), self._commit())
-        return Outcome(self.id, "installed", before.leaf, certificate, proof, said, True, self.store.kept() is not None)
+        return Outcome(self.id, "installed", before.leaf, certificate, proof, said, True, self._is_unconfirmed())
 
     def _pair(self) -> tuple[str, bytes, str]:
         """(leaf, key, intermediates) to install: the key by its SPKI, staged or in use; the leaf given or beside it."""
@@ -249,7 +252,8 @@ class Transaction:
                 else "The former files are in place, the service took them."
             )
             said = sentences(said, against, what, before.note, left)
-            return Outcome(self.id, "rolled_back", before.leaf, before.former, proof, said, True)
+            unconfirmed = self._is_unconfirmed()
+            return Outcome(self.id, "rolled_back", before.leaf, before.former, proof, said, True, unconfirmed)
         missing = (
             "Nothing was served before." if before.former is None else "The former certificate is not served again."
         )
@@ -261,12 +265,12 @@ class Transaction:
     def _commit(self, *, goes_back: bool = False) -> str | None:
         """What is in place stays, and nothing goes back by itself any more; a remark if that could not be written down."""
         left = None
-        keep_previous = self.keep_previous and not goes_back
         try:
-            self.store.settle(keep_previous=keep_previous)
-            self.store.prune(keep_staged=goes_back, keep_previous=keep_previous)
-        except OSError as exc:
-            left = f"Leftovers in {self.store.root} could not be removed ({exc.strerror}); the next run does it."
+            self.store.settle(keep_previous=self.keep_previous and not goes_back)
+            # What waited for being confirmed before goes on waiting, with the pair that it would go back to.
+            self.store.prune(keep_staged=goes_back, keep_previous=self.keep_previous)
+        except (HostError, OSError) as exc:
+            left = f"Leftovers in {self.store.root} could not be removed ({_why(exc)}); the next run does it."
         return sentences(left, self._disarm()) or None
 
     def _undo_files(self, before: _Before, number: int, exc: Exception) -> Outcome:
@@ -286,11 +290,35 @@ class Transaction:
     # Words
 
     def _failed(self, before: _Before, said: str, *, touched: bool, proof: dict[str, Any] | None = None) -> Outcome:
-        after = self.service.leaf_now() if touched else before.leaf
-        return Outcome(self.id, "failed", before.leaf, after, proof, said, touched)
+        after = self.service.leaf_after() if touched else before.leaf
+        return Outcome(self.id, "failed", before.leaf, after, proof, said, touched, self._is_unconfirmed())
+
+    def _broken_off(self, before: _Before, said: str) -> Outcome:
+        """Before the promotion, as a rule; what is on the disk decides which words are right."""
+        try:
+            is_on_trial = self._has_begun and self.store.is_unfinished()
+        except (HostError, OSError):
+            is_on_trial = True  # then at least nothing wrong is said
+        if not is_on_trial:
+            nothing = "" if "Nothing was" in said else "Nothing was changed."
+            return self._failed(before, sentences(said, nothing), touched=False)
+        by_itself = "the host goes back by itself, or " if self.watchdog else ""
+        left = f"A pair that is not proved may be in place: {by_itself}the next run decides it."
+        return self._failed(before, sentences(said, left), touched=True)
+
+    def _is_unconfirmed(self) -> bool:
+        """Whether the previous pair waits on the host for what others say."""
+        try:
+            return self.store.kept() is not None
+        except OSError:
+            return False  # the next look tells
 
     def _fine(self, what: str, before: _Before, proof: dict[str, Any] | None) -> str:
         return sentences(what, proof["said"] if proof else "No endpoint was given to prove it at.", before.note)
+
+
+def _why(exc: Exception) -> str:
+    return str((exc.strerror if isinstance(exc, OSError) else None) or exc)
 
 
 def _has_key(path: str, spki: str | None) -> bool:

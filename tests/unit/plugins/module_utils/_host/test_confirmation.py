@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.certfleet.tls.plugins.module_utils._host import pem
 from ansible_collections.certfleet.tls.plugins.module_utils._host.confirmation import Confirmation
 from ansible_collections.certfleet.tls.plugins.module_utils._host.generations import Generations
-from ansible_collections.certfleet.tls.plugins.module_utils._host.transaction import Outcome
+from ansible_collections.certfleet.tls.plugins.module_utils._host.transaction import Outcome, Transaction
 from ansible_collections.certfleet.tls.plugins.module_utils._probe.tls import look
 from ansible_collections.certfleet.tls.tests.unit.tls_peers import TestAuthority
 
@@ -46,6 +47,10 @@ def confirmation(site: Site, said: str = DISLIKED) -> Confirmation:
     return Confirmation(site.target(said=said), by="this host")
 
 
+def _die(*_arguments: Any, **_options: Any) -> None:
+    raise KeyboardInterrupt
+
+
 def renew(site: Site, **changes: Any) -> tuple[Outcome, str]:
     return site.renew(keep_previous=True, **changes)
 
@@ -58,6 +63,7 @@ def test_the_previous_pair_stays_until_it_is_confirmed(site: Site, service: TlsS
     assert (found["unconfirmed"], found["unfinished"], found["staged"]) == (True, False, None)
     confirmed = confirmation(site, "client accepted it").confirm()
     assert (confirmed.outcome, confirmed.touched, confirmed.unconfirmed) == ("installed", False, False)
+    assert (confirmed.before, confirmed.after) == (certificate, certificate)
     assert (names(site), served(site), service.reloads) == (["1", "current"], certificate, 1)
     assert site.look()["unconfirmed"] is False
 
@@ -104,15 +110,49 @@ def test_rolled_back_is_not_said_when_the_former_leaf_does_not_come_back(site: S
     assert "Its certificate is not served again" in outcome.said
 
 
-def test_a_later_deploy_takes_the_pair_in_place_for_good(site: Site, service: TlsService) -> None:
+def test_a_later_deploy_keeps_what_was_confirmed_last_and_goes_back_to_what_is_in_place(
+    site: Site, service: TlsService
+) -> None:
+    old, files = served(site), site.served_files()
     renew(site)
-    _outcome, second = renew(site)
-    assert names(site) == ["1", "2", "current", "proved"]
+    outcome, second = renew(site)
+    assert (outcome.unconfirmed, names(site)) == (True, ["0", "2", "current", "proved"])
     service.lives, service.reloads = 0.1, 0
-    failing, _third = renew(site)
-    assert (failing.outcome, served(site)) == ("rolled_back", second)
-    assert names(site) == ["2", "current", "staged"]
-    assert site.look()["unconfirmed"] is False
+    failing, third = renew(site)
+    assert (failing.outcome, failing.unconfirmed, served(site)) == ("rolled_back", True, second)
+    assert names(site) == ["0", "2", "current", "proved", "staged"]
+    assert site.look()["unconfirmed"] is True
+    service.lives = None
+    again = site.deploy(site.order(spki=site.look()["staged"]["spki"], certificate=third, keep_previous=True))
+    assert (again.outcome, again.unconfirmed, served(site)) == ("installed", True, third)
+    assert (confirmation(site).restore().outcome, served(site)) == ("rolled_back", old)
+    assert site.served_files() == files
+
+
+def test_a_later_deploy_that_keeps_nothing_takes_the_pair_in_place_for_good(site: Site, service: TlsService) -> None:
+    renew(site)
+    outcome, _second = site.renew()
+    assert (outcome.unconfirmed, names(site)) == (False, ["2", "current"])
+
+
+@pytest.mark.parametrize("repair", ["mode", "links"])
+def test_a_repair_of_a_pair_that_waits_keeps_what_was_confirmed_last(
+    site: Site, service: TlsService, repair: str
+) -> None:
+    old = served(site)
+    _outcome, certificate = renew(site)
+    if repair == "mode":
+        (site.folder / "key.pem").chmod(0o644)
+    else:
+        for path in (site.folder / "key.pem", site.folder / "cert.pem"):
+            content = path.read_bytes()
+            path.unlink()
+            path.write_bytes(content)
+    order = site.order(verdict="install", spki=site.look()["key_spki"], certificate=None, keep_previous=True)
+    outcome = site.deploy(order)
+    assert (outcome.outcome, outcome.unconfirmed, served(site)) == ("installed", True, certificate)
+    assert len(names(site)) == 4
+    assert (confirmation(site).restore().outcome, served(site)) == ("rolled_back", old)
 
 
 def test_a_reload_keeps_what_waits_for_being_confirmed(site: Site, service: TlsService) -> None:
@@ -142,9 +182,68 @@ def test_another_run_at_work_is_left_alone(site: Site, service: TlsService) -> N
     _outcome, certificate = renew(site)
     with Generations.of(site.target()).holding():
         for outcome in (confirmation(site).restore(), confirmation(site).confirm()):
-            assert outcome.unconfirmed is True
+            assert (outcome.outcome, outcome.unconfirmed, outcome.touched) == ("not_tried", True, False)
             assert "Another run is at work" in outcome.said
     assert served(site) == certificate
+
+
+@pytest.mark.parametrize("step", ["confirm", "restore"])
+@pytest.mark.parametrize("other", ["died before its proof", "proved another pair"])
+def test_what_others_say_of_a_pair_says_nothing_of_another_runs(
+    site: Site, service: TlsService, step: str, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _outcome, certificate = renew(site)
+    expected = pem.fingerprint(certificate)
+    with monkeypatch.context() as patched:
+        if other == "died before its proof":
+            patched.setattr(Transaction, "_commit", _die)
+            with pytest.raises(KeyboardInterrupt):
+                renew(site)
+            # Even of the very pair: it is not decided yet.
+            expected = pem.fingerprint(site.look()["certificate"])
+        else:
+            renew(site)
+    before, files = names(site), site.served_files()
+    late = Confirmation(site.target(said=DISLIKED, expected=expected), by="this host")
+    outcome = late.confirm() if step == "confirm" else late.restore()
+    assert (outcome.outcome, outcome.unconfirmed, outcome.touched) == ("not_tried", True, False)
+    assert outcome.said.startswith(f"{DISLIKED}. Another run ")
+    assert (names(site), site.served_files()) == (before, files)
+
+
+def test_the_pair_that_others_have_looked_at_is_the_one_that_goes(site: Site, service: TlsService) -> None:
+    _outcome, certificate = renew(site)
+    expected = pem.fingerprint(certificate)
+    confirmed = Confirmation(site.target(said="client accepted it", expected=expected), by="this host").confirm()
+    assert (confirmed.outcome, confirmed.after, confirmed.unconfirmed) == ("installed", certificate, False)
+
+
+@pytest.mark.parametrize(("begin", "end", "why"), [(-9, -1, "expired"), (1, 9, "not yet valid")])
+def test_a_previous_pair_that_nobody_accepts_at_this_time_is_not_put_back(
+    site: Site, begin: int, end: int, why: str
+) -> None:
+    site.put(TestAuthority("Factory").pair(f"IP:{ADDRESS}", not_before=begin, not_after=end))
+    with TlsService(site.folder) as running:
+        site.port, site.reload = running.port, {"method": "command", "command": running.reload}
+        _outcome, certificate = renew(site)
+        kept = confirmation(site).restore()
+        assert (kept.outcome, kept.unconfirmed, kept.touched) == ("kept", True, False)
+        assert "clients would not accept it either" in kept.said
+        assert why in kept.said
+        assert served(site) == certificate
+
+
+def test_a_previous_pair_of_ours_that_the_anchors_know_no_more_is_not_put_back(site: Site, service: TlsService) -> None:
+    retired, site.authority = site.authority, TestAuthority("Retired")
+    site.renew()
+    site.authority = retired
+    _outcome, certificate = renew(site)
+    kept = confirmation(site).restore()
+    assert (kept.outcome, kept.unconfirmed, served(site)) == ("kept", True, certificate)
+    assert "clients would not accept it either (unable to get local issuer certificate)" in kept.said
+    # Where the anchors that we know of accept neither, the former is as good as it was.
+    blind = Confirmation(site.target(said=DISLIKED, anchors=TestAuthority("Other").anchors), by="this host")
+    assert blind.restore().outcome == "rolled_back"
 
 
 def test_a_marker_that_cannot_be_read_keeps_nothing(site: Site, service: TlsService) -> None:

@@ -217,6 +217,14 @@ def unconfirmed(host: Host) -> None:
     assert host.deploy("new", keep_previous=True).unconfirmed
 
 
+def unconfirmed_again(host: Host) -> None:
+    """The same, with a further pair that is due."""
+    host.put("older")
+    host.stage("old")
+    assert host.deploy("old", keep_previous=True).unconfirmed
+    host.stage("new")
+
+
 def install(host: Host) -> None:
     assert host.deploy("new").outcome == "installed"
 
@@ -227,6 +235,11 @@ def install_keeping_previous(host: Host) -> None:
 
 def install_and_fail(host: Host) -> None:
     assert host.deploy("new", reload={"method": "command", "command": ["false"]}).outcome == "failed"
+
+
+def install_keeping_previous_and_fail(host: Host) -> None:
+    order: dict[str, Any] = {"keep_previous": True, "reload": {"method": "command", "command": ["false"]}}
+    assert host.deploy("new", **order).outcome == "failed"
 
 
 def confirm(host: Host) -> None:
@@ -252,6 +265,8 @@ SCENARIOS: list[tuple[Callable[[Host], None], Callable[[Host], None], int, tuple
     (ours, install, 70, ("", "time limit", "boot")),
     (ours, install_keeping_previous, 70, ("time limit",)),
     (ours, install_and_fail, 70, ("", "time limit")),
+    (unconfirmed_again, install_keeping_previous, 70, ("time limit",)),
+    (unconfirmed_again, install_keeping_previous_and_fail, 70, ("boot",)),
     (unconfirmed, confirm, 4, ("",)),
     (unconfirmed, restore, 20, ("",)),
     (on_trial, go_back_after_the_limit, 15, ("time limit", "boot")),
@@ -289,6 +304,10 @@ def test_killed_at_any_operation(
             assert is_decided_before or proved_of(Path(one.store.root)).exists(), f"operation {number}: not proved"
         if afterwards:
             assert_watchdog_ends_it(one, old, at_boot=afterwards == "boot")
+        if start is unconfirmed_again:
+            kept = one.store.kept()
+            assert kept is not None, f"killed before operation {number}: what others last confirmed is lost"
+            assert Path(one.store.path(kept.previous or 0, "key")).read_text() == pairs["older"].key
         assert one.deploy("new").outcome == "installed"
         assert one.read() == one.files("new")
         assert one.leftovers() == [], f"killed before operation {number}"

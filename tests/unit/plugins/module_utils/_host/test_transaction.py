@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +15,11 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.certfleet.tls.plugins.module_utils._host import command
+from ansible_collections.certfleet.tls.plugins.module_utils._host.endpoint import Endpoint
+from ansible_collections.certfleet.tls.plugins.module_utils._host.generations import Generations
+from ansible_collections.certfleet.tls.plugins.module_utils._host.reload_command import Command
+from ansible_collections.certfleet.tls.plugins.module_utils._host.service import Service
 from ansible_collections.certfleet.tls.plugins.module_utils._probe.tls import look
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import parse_bundle
 from ansible_collections.certfleet.tls.tests.unit.tls_peers import TestAuthority
@@ -222,16 +230,93 @@ def test_intermediates_have_a_file_of_their_own_where_that_is_wanted(site: Site,
 
 
 def test_two_runs_at_once_do_not_meet(site: Site, service: TlsService) -> None:
-    from ansible_collections.certfleet.tls.plugins.module_utils._host.generations import Generations
     from ansible_collections.certfleet.tls.plugins.module_utils._host.where import Where
 
     staged = site.request()
     order = site.order(spki=staged["spki"], certificate=site.issue(staged))
     with Generations("https", Where.from_dict(site.where, where="test"), is_pair=lambda *_paths: True).holding():
         outcome = site.deploy(order)
-    assert outcome.outcome == "failed"
+    assert (outcome.outcome, outcome.touched) == ("not_tried", False)
     assert "Another run is at work" in outcome.said
     assert site.deploy(order).outcome == "installed"
+
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
+    """The next call finds a full disk; the ones after it find what it has been before."""
+    works = getattr(owner, name)
+
+    def failing(*_arguments: Any, **_options: Any) -> Any:
+        monkeypatch.setattr(owner, name, works)
+        raise FULL
+
+    monkeypatch.setattr(owner, name, failing)
+
+
+@pytest.mark.parametrize("when", ["reload", "proof"])
+def test_whatever_breaks_after_the_promotion_leads_back(
+    site: Site, service: TlsService, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, files = served(site), site.served_files()
+    fail_once(monkeypatch, *((Command, "apply") if when == "reload" else (Endpoint, "prove")))
+    outcome, _certificate = site.renew()
+    assert (outcome.outcome, outcome.touched) == ("rolled_back", True)
+    assert "No space left" in outcome.said
+    assert (served(site), site.served_files(), leaves(site)) == (old, files, ["0", "current", "staged"])
+
+
+def test_what_breaks_on_the_way_back_is_said(site: Site, service: TlsService, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = site.served_files()
+
+    def full(*_arguments: Any, **_options: Any) -> Any:
+        raise FULL
+
+    monkeypatch.setattr(Command, "apply", full)
+    monkeypatch.setattr(Endpoint, "serves_again", full)
+    outcome, _certificate = site.renew()
+    assert (outcome.outcome, outcome.touched, site.served_files()) == ("failed", True, files)
+    assert "Nothing was changed" not in outcome.said
+    assert site.look()["unfinished"] is False
+
+
+def test_nothing_was_changed_is_not_said_of_a_pair_on_trial(
+    site: Site, service: TlsService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_once(monkeypatch, Service, "bring_in")
+    outcome, certificate = site.renew()
+    assert (outcome.outcome, outcome.touched, site.look()["unfinished"]) == ("failed", True, True)
+    assert "A pair that is not proved may be in place: the next run decides it." in outcome.said
+    assert "Nothing was changed" not in outcome.said
+    # Nor is it said of a run that changes nothing because of what an earlier one has left.
+    fail_once(monkeypatch, Generations, "add")
+    outcome, _certificate = site.renew()
+    assert (outcome.outcome, outcome.touched) == ("failed", False)
+    assert "Nothing was changed" in outcome.said
+    assert (site.served_files()[0] or "").startswith(certificate)
+
+
+def test_a_reload_that_may_not_be_ended_leads_back(
+    site: Site, service: TlsService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of sudo: its process is another user's."""
+    old, files, started = served(site), site.served_files(), []
+
+    def denied(pid: int, _signal: int) -> None:
+        started.append(pid)
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(command, "_LAST", 0.1)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "kill", denied)
+        site.reload = {"method": "command", "command": ["sleep", "30"], "timeout": 0.2}
+        outcome, _certificate = site.renew()
+    for pid in set(started):
+        os.kill(pid, signal.SIGKILL)
+    assert (outcome.outcome, outcome.touched) == ("rolled_back", True)
+    assert f"could not be stopped: process {started[0]} goes on." in outcome.said
+    assert (served(site), site.served_files()) == (old, files)
 
 
 def test_a_key_is_reused_until_its_pair_is_in_service(site: Site, service: TlsService) -> None:
