@@ -81,15 +81,18 @@ class ActionModule(ActionBase):
         task_vars: dict[str, Any],
     ) -> dict[str, Any]:
         """The whole result of the deploy again, with what the others' verdict has made of it."""
-        earlier = (task_vars.get(DEPLOY_VARIABLE) or {}).get("certificates") or ()
-        done: dict[str, dict[str, Any]] = {str(entry["id"]): dict(entry) for entry in earlier}
+        ticket, deploy = ticket_of(task_vars), task_vars.get(DEPLOY_VARIABLE) or {}
+        if deploy.get("ticket", "") != ticket:
+            deploy = {}  # of an earlier use of the role
+            task_vars = {**task_vars, DEPLOY_VARIABLE: deploy}
+        done: dict[str, dict[str, Any]] = {str(item["id"]): dict(item) for item in deploy.get("certificates") or ()}
         verdicts = {name: verdict for name, verdict in wider_verdicts(task_vars).items() if name in entries}
         for name in done.keys() & verdicts.keys():
             done[name]["said"] = f"{done[name]['said']} {_remark(verdicts[name])}"
         changed = False
         for step, ok in (("confirm", True), ("restore", False)):
             orders = [
-                _confirming(entry, verdicts[name], authorities)
+                _confirming(entry, verdicts[name], authorities, expected=_looked_at(entry, done.get(name)))
                 for name, entry in entries.items()
                 if name in verdicts
                 and verdicts[name].ok is ok
@@ -103,7 +106,7 @@ class ActionModule(ActionBase):
             for item in found:
                 _settle(entries[item["id"]], step, item, done)
                 changed = changed or bool(item["touched"])
-        return {**deploy_result(list(done.values()), ticket=ticket_of(task_vars)), "changed": changed}
+        return {**deploy_result(list(done.values()), ticket=ticket), "changed": changed, "confirmed": True}
 
     def _not_reached(self, entry: Mapping[str, Any], step: str, problem: str, done: dict[str, dict[str, Any]]) -> None:
         """The host did not answer: its pair in place is proved, and still waits for being confirmed."""
@@ -144,7 +147,15 @@ def _entry_of(entry: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, An
     return deploy_entry(entry, **{field: item[field] for field in fields})
 
 
-def _confirming(entry: Mapping[str, Any], verdict: Verdict, authorities: Mapping[str, Any]) -> dict[str, Any]:
+def _looked_at(entry: Mapping[str, Any], deployed: Mapping[str, Any] | None) -> str | None:
+    """The fingerprint of the leaf that the others have looked at."""
+    seen = entry.get("current") if deployed is None else deployed.get("after")
+    return (seen or {}).get("fingerprint")
+
+
+def _confirming(
+    entry: Mapping[str, Any], verdict: Verdict, authorities: Mapping[str, Any], *, expected: str | None
+) -> dict[str, Any]:
     """What the host needs to know to confirm a pair or to take it back."""
     anchors = (authorities.get(entry["authority"]) or {}).get("anchors")
     return {
@@ -153,6 +164,7 @@ def _confirming(entry: Mapping[str, Any], verdict: Verdict, authorities: Mapping
         **entry["spec"],
         "anchors": anchors,
         "said": verdict.said,
+        "expected": expected,
     }
 
 
@@ -163,14 +175,22 @@ def _remark(verdict: Verdict) -> str:
 
 
 def _settle(entry: Mapping[str, Any], step: str, item: Mapping[str, Any], done: dict[str, dict[str, Any]]) -> None:
+    """What the host answered, as the entry of the whole result."""
     name = str(entry["id"])
-    if step == "confirm":
-        if name in done:
-            done[name]["unconfirmed"] = item["unconfirmed"]
-            if item["unconfirmed"]:  # it could not be removed
-                done[name]["said"] = item["said"]
-        return
     earlier = done.get(name)
-    done[name] = {**_entry_of(entry, item), "revised": True}
-    if earlier is not None:
-        done[name]["before"] = earlier["before"]
+    if step == "confirm" and earlier is not None:
+        # It is as the deploy has told.
+        earlier["unconfirmed"] = item["unconfirmed"]
+        if item["unconfirmed"]:  # the previous pair could not be removed, or another run has overtaken this one
+            earlier["said"] = item["said"]
+        return
+    done[name] = _entry_of(entry, item)
+    if item["outcome"] == "not_tried":
+        done[name]["unconfirmed"] = bool((earlier or entry).get("unconfirmed"))
+        if earlier is not None:
+            done[name].update(before=earlier["before"], after=earlier["after"], proof=earlier["proof"])
+    elif step == "restore" or not item["unconfirmed"]:
+        # The ledger has heard otherwise before; of what an earlier run has left, that it is well now.
+        done[name]["revised"] = True
+        if earlier is not None:
+            done[name]["before"] = earlier["before"]

@@ -187,7 +187,7 @@ certificates:
       type: str
       sample: robot-1/https
     outcome:
-      description: Like RV(outcome).
+      description: Like RV(outcome); and V(not_tried), there was nothing to upload since the CA issued nothing.
       type: str
     before:
       description: Like RV(before).

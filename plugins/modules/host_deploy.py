@@ -105,7 +105,9 @@ certificates:
     outcome:
       description:
         - V(installed) or V(reloaded), proved; V(rolled_back), the former leaf is served again; V(failed), see RV(certificates[].said);
-          V(kept), others do not accept it and there is no previous pair; V(refused), nothing was sent.
+          V(kept), others do not accept it and there is no previous pair, or none that they could accept; V(refused), nothing was
+          sent; V(not_tried), there was nothing to install (the CA did not answer), or another run is at work on the pair. That is
+          no failure of the host.
       type: str
     before:
       description: The leaf that was served before (without an endpoint, on disk), in parsed fields.
@@ -129,9 +131,13 @@ certificates:
       description: Whether the previous pair is kept on the host until others have confirmed this one.
       type: bool
     revised:
-      description: Whether the confirm step has taken back what was brought into service before.
+      description: Whether the confirm step has decided otherwise than a deploy before, or what an earlier run had left open.
       returned: when the confirm step has changed it
       type: bool
+confirmed:
+  description: That this is the answer of O(step=confirm).
+  returned: with O(step=confirm)
+  type: bool
 problems:
   description: A sentence for each certificate that is not as wanted.
   returned: always

@@ -245,6 +245,10 @@ def orders_of(
             continue
         order = {field: entry[field] for field in ("identity", "name", "verdict", "spki")}
         anchors = authority.get("anchors")
+        if not anchors and entry["verdict"] != "reload":
+            said = f"the anchors of the authority '{entry['authority']}' are not known, so nothing could be proved; run again"
+            others.append(deploy_entry(entry, outcome="not_tried", said=f"{entry['id']}: {said}"))
+            continue
         orders.append({**order, **entry["spec"], "certificate": certificate, "chain": chain, "anchors": anchors})
     return orders, others
 

@@ -206,24 +206,23 @@ def test_what_others_say_decides_over_the_previous_pair(site: Site) -> None:
             (site.folder / host / "key.pem").write_text(pair.key)
     request = site.run("host_request", hosts, certificates="{{ wanted }}", ca=site.ca)
     for host, variables in hosts.items():
-        variables["requested"] = request.results[host]
+        variables["__tls_certificate_request"] = request.results[host]
         variables["answer"] = site.sign(request.results[host])
         variables["tls_certificate_keeps_previous"] = "{{ true }}"
-    deploy = site.run(
-        "host_deploy", hosts, certificates="{{ requested.certificates }}", issued="{{ answer }}", ca=site.ca
-    )
+    deploy = site.run("host_deploy", hosts, issued="{{ answer }}", ca=site.ca)
     kept = {host: result["certificates"][0]["unconfirmed"] for host, result in deploy.results.items()}
     assert kept == {"accepted": True, "disliked": True, "unseen": True, "first": False}
 
     new = {}
     for host, variables in hosts.items():
-        variables["__tls_certificate_request"] = variables["requested"]
         variables["__tls_certificate_deploy"] = deploy.results[host]
         (entry,) = deploy.results[host]["certificates"]
         new[host] = entry["after"]["fingerprint"]
         seen = {"name": f"{host}/https", "expected": new[host], "fingerprint": new[host]}
         seen.update(trusted=host == "accepted", said="no such anchor", failure="chain")
-        looks = [{"item": "client", "reachable": False} if host == "unseen" else {"item": "client", "endpoints": [seen]}]
+        looks = [
+            {"item": "client", "reachable": False} if host == "unseen" else {"item": "client", "endpoints": [seen]}
+        ]
         variables["__tls_certificate_look"] = {"results": looks}
     done = site.run("host_deploy", hosts, step="confirm", ca=site.ca)
     entries = {host: result["certificates"][0] for host, result in done.results.items()}

@@ -206,6 +206,16 @@ def test_orders_carry_what_the_host_needs(pair: Pair) -> None:
     assert orders_of(later, {}, {}) == ([], [])
 
 
+@pytest.mark.parametrize("verdict", ["issue", "install"])
+def test_without_anchors_nothing_new_is_tried(pair: Pair, verdict: str) -> None:
+    issued = {"certificates": {"host-1/https": {"certificate": pair.certificate, "authority": "fleet"}}}
+    orders, (outcome,) = orders_of([request(verdict)], issued, {})
+    assert (orders, outcome["outcome"]) == ([], "not_tried")
+    assert "the anchors of the authority 'fleet' are not known" in outcome["said"]
+    (order,), others = orders_of([request("reload")], {}, {})
+    assert (order["anchors"], others) == (None, [])
+
+
 def test_what_was_not_issued_is_an_outcome_of_its_own() -> None:
     error = {"certificates": {"host-1/https": {"error": {"code": "bad_csr", "message": "the CSR is wrong"}}}}
     orders, (outcome,) = orders_of([request("issue")], error, {})
