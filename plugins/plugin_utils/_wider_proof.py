@@ -39,8 +39,11 @@ def to_confirm(variables: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any]
     That is what deploy has just brought into service, and what an earlier run did and nobody has confirmed since, or what was kept
     although somebody did not accept it.
     """
-    done = {str(entry["id"]): entry for entry in (variables.get(DEPLOY_VARIABLE) or {}).get("certificates") or ()}
-    for entry in (variables.get(REQUEST_VARIABLE) or {}).get("certificates") or ():
+    request, deploy = variables.get(REQUEST_VARIABLE) or {}, variables.get(DEPLOY_VARIABLE) or {}
+    # An earlier use of the role may have left a result that answers another request.
+    answers = bool(request.get("ticket")) and deploy.get("ticket") == request["ticket"]
+    done = {str(entry["id"]): entry for entry in (deploy.get("certificates") if answers else None) or ()}
+    for entry in request.get("certificates") or ():
         deployed = done.get(str(entry["id"]))
         if deployed is not None:
             if deployed["outcome"] in _NEW:

@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.certfleet.tls.plugins.plugin_utils._wider_proof import batch_endpoints, wider_verdicts
+from ansible_collections.certfleet.tls.plugins.plugin_utils._wider_proof import (
+    accepted_since,
+    batch_endpoints,
+    not_accepted_yet,
+    wider_verdicts,
+)
 
 GOOD = {"trusted": True, "failure": None, "fingerprint": "new", "expected": "new", "said": "fine"}
 OTHER = {**GOOD, "fingerprint": "old"}
@@ -25,7 +30,9 @@ class HostVars(dict[str, Any]):
         return self[host]
 
 
-def variables(*, outcome: str | None = "installed", unconfirmed: bool = False, **prove: Any) -> dict[str, Any]:
+def variables(
+    *, outcome: str | None = "installed", unconfirmed: bool = False, ticket: str = "of this request", **prove: Any
+) -> dict[str, Any]:
     spec = {"prove": {"address": "198.18.0.9", **prove}}
     entry = {
         "id": "web/https",
@@ -34,10 +41,11 @@ def variables(*, outcome: str | None = "installed", unconfirmed: bool = False, *
         "unconfirmed": unconfirmed,
         "current": {"fingerprint": "kept"},
     }
-    found: dict[str, Any] = {"inventory_hostname": "web", "__tls_certificate_request": {"certificates": [entry]}}
+    request = {"certificates": [entry], "ticket": "of this request"}
+    found: dict[str, Any] = {"inventory_hostname": "web", "__tls_certificate_request": request}
     if outcome:
         done = {"id": "web/https", "outcome": outcome, "after": {"fingerprint": "new"}}
-        found["__tls_certificate_deploy"] = {"certificates": [done]}
+        found["__tls_certificate_deploy"] = {"certificates": [done], "ticket": ticket}
     return found
 
 
@@ -88,6 +96,37 @@ def test_what_an_earlier_run_left_unconfirmed_is_judged_by_the_certificate_in_pl
     assert batch_endpoints(task_vars) == [
         {"name": "web/https", "expected": "kept", "address": "198.18.0.9", "port": 443, "server_name": "198.18.0.9"}
     ]
+
+
+def test_what_an_earlier_use_of_the_role_has_deployed_is_no_answer_to_this_request() -> None:
+    assert wider_verdicts({**variables(ticket="of another"), **looks(a=GOOD)}) == {}
+
+
+@pytest.mark.parametrize(("seen", "accepted"), [(looks(a=GOOD), 1), (looks(a=STRANGER), 0), ({}, 0)])
+def test_what_was_kept_although_not_accepted_is_asked_about_again(seen: dict[str, Any], accepted: int) -> None:
+    found = {**variables(outcome=None), **seen}
+    entry = found["__tls_certificate_request"]["certificates"][0]
+    entry.update(verdict="none", failures=2, last_outcome="kept", current={"fingerprint": "new"})
+    assert len(accepted_since(found, "web")) == accepted
+    assert len(not_accepted_yet(found, "web")) == 1 - accepted
+
+
+def test_where_nobody_is_named_who_could_be_asked_nothing_is_waited_for() -> None:
+    verdict = wider_verdicts({**variables(), "__tls_certificate_look": {"results": [], "skipped": True}})["web/https"]
+    assert verdict.ok is True
+
+
+def test_outside_its_window_nothing_goes_back() -> None:
+    found = {**variables(outcome=None, unconfirmed=True), **looks(a=STRANGER)}
+    entry = found["__tls_certificate_request"]["certificates"][0]
+    assert wider_verdicts(found)["web/https"].ok is False
+    entry["window_opens"] = "2027-01-01T22:00:00Z"
+    verdict = wider_verdicts(found)["web/https"]
+    assert verdict.ok is None and "2027-01-01T22:00:00Z" in verdict.said
+
+
+def test_a_client_behind_a_firewall_that_refuses_does_not_outvote_one_that_got_through() -> None:
+    assert wider_verdicts({**variables(), **looks(a=GOOD, b=SILENT)})["web/https"].ok is True
 
 
 def test_an_endpoint_that_only_a_proxy_leads_to_is_nothing_for_clients() -> None:
