@@ -184,6 +184,8 @@ def _settle(entry: Mapping[str, Any], step: str, item: Mapping[str, Any], done: 
         if item["unconfirmed"]:  # the previous pair could not be removed, or another run has overtaken this one
             earlier["said"] = item["said"]
         return
+    if step == "confirm" and item["outcome"] == "installed" and not item["unconfirmed"] and not entry.get("failures"):
+        return  # the run that brought it in has told the ledger, and that the previous pair is gone is no change
     done[name] = _entry_of(entry, item)
     if item["outcome"] == "not_tried":
         done[name]["unconfirmed"] = bool((earlier or entry).get("unconfirmed"))

@@ -109,6 +109,14 @@ def test_what_clients_accept_in_the_run_that_brought_it_in_is_no_news() -> None:
     assert (told(variables), entry_now["unconfirmed"]) == ([], False)
 
 
+def test_the_end_of_a_previous_pair_is_no_news_where_nothing_had_failed() -> None:
+    waiting = {**of_earlier_run(), "failures": 0}
+    action = Confirming()
+    variables = action.confirmed(host(waiting, accepts=True, deployed=False))
+    assert [step for step, _order in action.asked] == ["confirm"]
+    assert (told(variables), variables[DEPLOY_VARIABLE]["certificates"]) == ([], [])
+
+
 def test_what_an_earlier_run_has_left_open_is_good_once_clients_accept_it() -> None:
     variables = Confirming().confirmed(host(of_earlier_run(), accepts=True, deployed=False))
     (entry_now,) = variables[DEPLOY_VARIABLE]["certificates"]
