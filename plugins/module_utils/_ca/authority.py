@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -120,9 +121,15 @@ def predict(wish: Wish, *, store: Store, passphrase: Passphrase, generate: bool)
 
 def ensure(wish: Wish, *, store: Store, passphrase: Passphrase, generate: bool, now: int, wait: float = WAIT) -> Found:
     """Create the authority where there is none, and repair modes; returns what is there then, with what was due."""
-    found = look(wish, store=store, passphrase=passphrase, generate=generate, now=now)
-    if not found.due:
-        return found
+    try:
+        found = look(wish, store=store, passphrase=passphrase, generate=generate, now=now)
+    except CAError:
+        # Another process may be making it right now: what it has half done for a moment is told from damage under its lock.
+        if not os.path.isdir(store.directory):
+            raise
+    else:
+        if not found.due:
+            return found
     store.make()
     with locked(store.directory, wait=wait):
         # Another process may have been faster.

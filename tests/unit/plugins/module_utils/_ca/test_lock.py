@@ -10,10 +10,12 @@ import signal
 
 import pytest
 
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.authority import ensure
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.lock import locked
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.store import Store
 
-from .workshop import Workshop, request
+from .workshop import Workshop, request, wish
 
 
 class Clock:
@@ -101,3 +103,19 @@ def test_concurrent_creators_make_one_authority(empty: Workshop) -> None:
     assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 4
     assert empty.sql("SELECT count(*) FROM certificates") == [(2,)]
     assert empty.create().due == []
+
+
+def test_a_creator_that_is_overtaken_while_it_looks_sees_no_damage(empty: Workshop) -> None:
+    class Overtaken(Store):
+        """Right after it has seen that there is no authority, another process makes it."""
+
+        def exists(self, authority: str) -> bool:
+            found = super().exists(authority)
+            if not found:
+                Workshop(empty.folder).create()
+            return found
+
+    store = Overtaken(empty.store.directory)
+    found = ensure(wish("fleet"), store=store, passphrase=empty.passphrase(), generate=True, now=empty.now)
+    assert found.due == []
+    assert empty.sql("SELECT count(*) FROM certificates") == [(2,)]
