@@ -66,13 +66,15 @@ class Target:
         """The anchors (PEM) that its clients shall trust."""
         return on("ca", "cat", "/var/lib/certfleet/authorities/fleet/root.pem")
 
-    def leftovers(self) -> list[str]:
-        """What a run needs only while it works, when all is settled and confirmed: other pairs, a marker, a watchdog."""
+    def unsettled(self) -> list[str]:
+        """What is there only while a run works, or before the first: other pairs, a marker, a watchdog, no pair of ours."""
         if self.store is None:
             return []
+        current = on(self.name, "readlink", f"{self.store}/current", check=False).strip()
+        if not current:
+            return ["no pair of ours"]
         watchdogs = "ls /etc/systemd/system | grep certfleet-watchdog || true"
-        script = f"readlink {self.store}/current; ls {self.store}; {watchdogs}"
-        current, *entries = on(self.name, "sh", "-c", script).split()
+        entries = on(self.name, "sh", "-c", f"ls {self.store}; {watchdogs}").split()
         return [entry for entry in entries if entry not in {"current", current}]
 
 

@@ -34,7 +34,7 @@ def test_read_only(case: Case, web: Service) -> None:
     case.begin(web)
     with read_only():
         run = case.run()
-    case.told(run, "it is mounted read-only")
+    case.told(run, "cannot be written to by user 0: it is mounted read-only")
     case.ends(web, "old")
     case.converges()
 
@@ -45,7 +45,7 @@ def test_wrong_owner(case: Case, web: Service) -> None:
     on("web", "chown", "www-data", str(web.store))
     try:
         run = case.run()
-        case.told(run, "who could exchange keys in it")
+        case.told(run, "belongs to user ", "who could exchange keys in it")
         case.ends(web, "old")
     finally:
         on("web", "chown", "root", str(web.store))
@@ -56,7 +56,7 @@ def test_unknown_owner(case: Case, web: Service) -> None:
     """files that shall belong to a user whom the host does not know"""
     case.begin(web.set(where={"owner": "nobody-by-this-name"}))
     run = case.run()
-    case.told(run, "is not known on this host")
+    case.told(run, "The owner 'nobody-by-this-name'", "is not known on this host")
     case.ends(web, "old")
     case.use(web)
     case.converges()

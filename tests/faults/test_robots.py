@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ..integration.machines import robot
 from .case import Case
 from .mischief import client_without_anchors
@@ -41,7 +43,7 @@ def test_robot_cuts_the_connection(case: Case, a_robot: Product) -> None:
     case.begin(a_robot)
     robot(NAME, "set", "reset=body")
     run = case.run()
-    case.told(run, "failed: ", "The former certificate is still served")
+    case.told(run, "failed: 198.19.1.11:443: the connection broke", "The former certificate is still served")
     case.ends(a_robot, "old")
     robot(NAME, "unset")
     case.converges()
@@ -71,6 +73,7 @@ def test_robot_reboots(case: Case, a_robot: Product) -> None:
     case.converges()
 
 
+@pytest.mark.slow
 def test_robot_answers_after_40_s(case: Case, a_robot: Product) -> None:
     """a robot that answers an upload after 40 s"""
     case.begin(a_robot.set(mir_robot_api={}))
@@ -88,7 +91,9 @@ def test_robot_relapses(case: Case, a_robot: Product) -> None:
     case.begin(a_robot.set(mir_robot_hold=4))
     robot(NAME, "set", "revert=2")
     run = case.run()
-    case.told(run, "failed: ")
+    case.told(
+        run, "failed: The upload was accepted twice", "The expected certificate was served, but after 2 s no more"
+    )
     case.ends(a_robot, "built-in")
     robot(NAME, "unset")
     case.converges()

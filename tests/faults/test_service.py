@@ -69,7 +69,7 @@ def test_service_was_stopped_before(case: Case, web: Service) -> None:
     case.begin(web)
     with stopped_service():
         run = case.run()
-        case.told(run, "is stopped, and is not started behind your back")
+        case.told(run, "the unit 'nginx.service' is stopped, and is not started behind your back")
         case.ends(web, "nothing")
     case.converges()
 
@@ -89,7 +89,7 @@ def test_endpoint_answered_by_another_host(case: Case, web: Service) -> None:
     case.begin(web.set(prove={"address": ADDRESS_THAT_MOVED}))
     with additional_address("fleet", ADDRESS_THAT_MOVED):
         run = case.run()
-    case.told(run, "another certificate than the expected one")
+    case.told(run, "serves another certificate than the expected one")
     case.ends(web, "old")
     case.use(web)
     case.converges()
