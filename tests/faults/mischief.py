@@ -32,7 +32,8 @@ def wait_for_promotion(target: Target, *, timeout: int = 60) -> None:
 def settled(target: Target) -> None:
     """Wait until nobody works in a target's store any more; a deploy that was just sent has had the time to begin."""
     time.sleep(2)
-    wait_until(target.name, f"flock -n {target.store} true")
+    # flock would make a file of a folder that is not there.
+    wait_until(target.name, f"[ ! -d {target.store} ] || flock -n {target.store} true")
 
 
 def kill_deploy(target: Target) -> None:
@@ -70,7 +71,7 @@ def new_pair_makes(action: str, *, wish: str, when: str, settings: str = "") -> 
 def small_disk() -> Iterator[None]:
     """nginx's pairs on a file system of their own, which leave_room() makes small."""
     copy = f"rm -rf {ASIDE}; cp -a {WEB_FOLDER} {ASIDE}"
-    on("web", "sh", "-c", f"{copy}; mount -t tmpfs tmpfs {WEB_FOLDER}; cp -a {ASIDE}/. {WEB_FOLDER}/")
+    on("web", "sh", "-c", f"{copy}; mount -t tmpfs -o mode=0755 tmpfs {WEB_FOLDER}; cp -a {ASIDE}/. {WEB_FOLDER}/")
     try:
         yield
     finally:
