@@ -14,19 +14,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-CHANGES = (
-    "openat",
-    "write",
-    "pwrite64",
-    "fsync",
-    "fdatasync",
-    "rename",
-    "renameat",
-    "renameat2",
-    "symlink",
-    "symlinkat",
+CHANGES: tuple[str, ...] = (
+    *("openat", "write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "symlink", "symlinkat"),
+    *("link", "linkat", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "fchmod", "chmod", "fchown", "chown"),
 )
-CHANGES += ("link", "linkat", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "fchmod", "chmod", "fchown", "chown")
 CALLS = (*CHANGES, "execve")
 _FLUSHES = frozenset({"fsync", "fdatasync"})
 _CONTENT = frozenset({"openat", "write", "pwrite64", "fchmod", "fchown"})
