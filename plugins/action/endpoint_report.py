@@ -47,6 +47,7 @@ class ActionModule(ActionBase):
         seen.update({str(item["name"]): (item, args["client"]) for item in args["seen"]})
         rows = []
         for endpoint in args["endpoints"]:
+            look, by = seen.get(str(endpoint["name"]), (None, str(args["client"])))
             # A host's own further endpoints are somebody else's: they are proved, but not compared with what was deployed.
             variables = hostvars.raw_get(endpoint["host"]) if endpoint.get("product") != "own" else {}
             rows.append(
@@ -54,8 +55,8 @@ class ActionModule(ActionBase):
                     endpoint,
                     request=variables.get(REQUEST_VARIABLE),
                     deploy=variables.get(DEPLOY_VARIABLE),
-                    seen=seen.get(str(endpoint["name"]), (None,))[0],
-                    client=str(seen.get(str(endpoint["name"]), ("", args["client"]))[1]),
+                    seen=look,
+                    client=by,
                     check_mode=check_mode,
                 )
             )
@@ -142,7 +143,7 @@ def _complaints(
         trust = variables.get(TRUST_VARIABLE) or {}
         said = [str(problem) for step in (trust, request, deploy) for problem in step.get("problems") or ()]
         said += not_accepted_yet(variables, str(host))
-        said += [f"{entry['id']}: not tried: {entry.get('said')}" for entry in _not_tried(deploy)]
+        said += [str(untried) for untried in deploy.get("untried") or ()]
         if "absent" in bad and not said and trust.get("absent"):
             said = [f"{host}: {trust.get('said') or 'cannot be reached'}"]
         if said:
@@ -153,11 +154,6 @@ def _complaints(
         if row.state in bad and host not in complaints and not check_mode and not waits:
             complaints[host] = [f"{row.endpoint}: {row.state} ({row.after}; {row.proof})"]
     return complaints
-
-
-def _not_tried(deploy: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was due and could not be begun, since the CA did not sign: no failure of the host, but nothing to be silent about."""
-    return [entry for entry in deploy.get("certificates") or () if entry["outcome"] == "not_tried"]
 
 
 def _result(rows: list[Row], complaints: dict[str, list[str]]) -> dict[str, Any]:

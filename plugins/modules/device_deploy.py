@@ -215,6 +215,11 @@ confirmed:
   description: That this is the answer of O(step=confirm).
   returned: with O(step=confirm)
   type: bool
+untried:
+  description: A sentence for each certificate that was due and could not be begun, which is no failure of the host.
+  returned: within the flow
+  type: list
+  elements: str
 problems:
   description: A sentence for each certificate that is not as wanted.
   returned: within the flow

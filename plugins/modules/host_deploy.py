@@ -71,7 +71,7 @@ requirements:
   - Python 3.9 and the command C(openssl) (1.1.1 or 3) on the host
 notes:
   - The task does not fail where a certificate is not as wanted, so that the ledger can record the outcome first. Assert that
-    RV(problems) is empty afterwards, as the role C(tls_certificate) does.
+    RV(problems) and RV(untried) are empty afterwards, as the role C(tls_certificate) does.
   - A service that is stopped is not started. One that failed by itself is restarted.
   - A lost connection does not end a deploy; one that is killed is taken back by the host itself (C(tls_certificate_watchdog)). The
     next M(certfleet.tls.host_request) tells of that.
@@ -87,8 +87,8 @@ EXAMPLES = r"""
 
 - name: Did all of it work?
   ansible.builtin.assert:
-    that: not __tls_certificate_deploy.problems
-    fail_msg: "{{ __tls_certificate_deploy.problems | join('\n') }}"
+    that: not __tls_certificate_deploy.problems + __tls_certificate_deploy.untried
+    fail_msg: "{{ (__tls_certificate_deploy.problems + __tls_certificate_deploy.untried) | join('\n') }}"
 """
 
 RETURN = r"""
@@ -138,6 +138,11 @@ confirmed:
   description: That this is the answer of O(step=confirm).
   returned: with O(step=confirm)
   type: bool
+untried:
+  description: A sentence for each certificate that was due and could not be begun, which is no failure of the host.
+  returned: always
+  type: list
+  elements: str
 problems:
   description: A sentence for each certificate that is not as wanted.
   returned: always

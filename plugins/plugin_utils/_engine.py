@@ -261,20 +261,21 @@ def _found_right(request: Mapping[str, Any], heard: Sequence[str]) -> tuple[list
 
 
 def deploy_result(entries: Sequence[dict[str, Any]], *, ticket: str) -> dict[str, Any]:
-    """What both deploy actions return. C(problems) holds a sentence for each outcome that the operator must hear of.
+    """What both deploy actions return. C(problems) holds a sentence for each outcome that the operator must hear of, C(untried) one
+    for each certificate that was due and could not be begun (which is no failure of the host, and counts against no budget).
 
-    The task itself does not fail: the ledger records the outcome first, then the role fails the host. What was not tried is no
-    failure of the host; it is shown as a warning, and in the report.
+    The task itself does not fail: the ledger records the outcome first, then the role fails the host.
     """
     problems = [_outcome_text(entry) for entry in entries if entry["outcome"] in BAD_OUTCOMES]
     changed = any(entry["outcome"] in {"installed", "reloaded", "rolled_back", "kept", "removed"} for entry in entries)
+    untried = [_outcome_text(entry) for entry in entries if entry["outcome"] == "not_tried"]
     result: dict[str, Any] = {
         "certificates": list(entries),
         "problems": problems,
+        "untried": untried,
         "changed": changed,
         "ticket": ticket,
     }
-    untried = [_outcome_text(entry) for entry in entries if entry["outcome"] == "not_tried"]
     return {**result, "warnings": untried} if untried else result
 
 

@@ -96,10 +96,18 @@ def wider_verdicts(task_vars: Mapping[str, Any]) -> dict[str, Verdict]:
             # It was brought in by an earlier run. The service must not be disturbed now to go back.
             said = f"{verdict.said}; it stays until the next change window opens {entry['window_opens']} (tls_change_windows)"
             verdict = Verdict(None, said)
+        if verdict.ok is None and was_kept(entry) and _is_seen_through_a_proxy(entry):
+            verdict = Verdict(True, "the controller accepts it; only a proxy leads there")
         if view.get("worse"):
             verdict = Verdict(False, str(view.get("said") or "its managing system thinks worse of it than before"))
         verdicts[name] = verdict
     return verdicts
+
+
+def _is_seen_through_a_proxy(entry: Mapping[str, Any]) -> bool:
+    """Whether the request step, the only client that gets there, has found it trusted."""
+    prove = (entry.get("spec") or {}).get("prove") or {}
+    return bool(prove.get("proxy") and (entry.get("served") or {}).get("trusted"))
 
 
 def accepted_since(variables: Mapping[str, Any], host: str) -> list[Mapping[str, Any]]:
@@ -113,7 +121,8 @@ def not_accepted_yet(variables: Mapping[str, Any], host: str) -> list[str]:
     """A sentence for each certificate that was kept although not accepted, and still is not."""
     accepted = [str(entry["id"]) for entry in accepted_since(variables, host)]
     return [
-        f"{entry['id']}: kept by an earlier run although it was not accepted, and clients have not been seen to accept it since"
+        f"{entry['id']}: kept by an earlier run although it was not accepted, and clients have not been seen to accept it since; look at"
+        " what they trust (role tls_trust), and whether any of them can be reached"
         for entry in (variables.get(REQUEST_VARIABLE) or {}).get("certificates") or ()
         if was_kept(entry) and str(entry["id"]) not in accepted
     ]

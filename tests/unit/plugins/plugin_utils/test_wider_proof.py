@@ -111,6 +111,14 @@ def test_what_was_kept_although_not_accepted_is_asked_about_again(seen: dict[str
     assert len(not_accepted_yet(found, "web")) == 1 - accepted
 
 
+@pytest.mark.parametrize("trusted", [True, False])
+def test_what_was_kept_behind_a_proxy_is_judged_by_the_only_client_that_gets_there(trusted: bool) -> None:
+    found = {**variables(outcome=None, proxy="http://198.18.0.1:8888"), **looks(a=None)}
+    entry = found["__tls_certificate_request"]["certificates"][0]
+    entry.update(verdict="none", failures=1, last_outcome="kept", served={"trusted": trusted})
+    assert len(accepted_since(found, "web")) == int(trusted)
+
+
 def test_where_nobody_is_named_who_could_be_asked_nothing_is_waited_for() -> None:
     verdict = wider_verdicts({**variables(), "__tls_certificate_look": {"results": [], "skipped": True}})["web/https"]
     assert verdict.ok is True
