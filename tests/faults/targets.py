@@ -9,6 +9,7 @@ A run is made due by another name in the certificate. The name is only there whe
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ SIDES = ("left", "right")
 
 
 @dataclass(frozen=True)
-class Target:
+class Target(ABC):
     """A certificate of one host or device. C(store): the folder of its pairs, on hosts. C(settings): variables of its runs."""
 
     name: str
@@ -48,9 +49,9 @@ class Target:
         held = names_of(leaf) if leaf else set()
         return next(name for side in SIDES if (name := f"{side}.{self.name}.plant.example") not in held)
 
+    @abstractmethod
     def variables(self, wish: str) -> dict[str, Any]:
         """The host's variables for a run that wants this name."""
-        raise NotImplementedError
 
     def names(self, wish: str) -> list[str]:
         """All names of the certificate."""

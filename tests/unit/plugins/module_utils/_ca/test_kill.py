@@ -18,8 +18,9 @@ import pytest
 from ansible_collections.certfleet.tls.plugins.module_utils._ca import local
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.record import record
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import load_key
+from ansible_collections.certfleet.tls.tests.unit.child_process import in_child
 
-from .workshop import KILLED, Workshop, in_child, request
+from .workshop import KILLED, Workshop, request
 
 WRITES = ("open", "mkdir", "link", "unlink", "rename", "fsync", "ftruncate", "pwrite", "chmod")
 

@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -106,21 +104,6 @@ class Workshop:
 
     def states(self) -> list[str]:
         return [row[0] for row in self.sql("SELECT state FROM certificates WHERE identity != '' ORDER BY id")]
-
-
-def in_child(work: Callable[[], object]) -> int:
-    """Run it in a process of its own; the exit status, or minus the signal that ended it."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            # pytest must not go on in the child, whatever happened.
-            os._exit(status)
-    _child, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)
 
 
 KILLED = -signal.SIGKILL

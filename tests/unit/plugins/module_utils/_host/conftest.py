@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,11 @@ from ansible_collections.certfleet.tls.plugins.module_utils._host.look import lo
 from ansible_collections.certfleet.tls.plugins.module_utils._host.staging import stage
 from ansible_collections.certfleet.tls.plugins.module_utils._host.transaction import Outcome, Transaction
 from ansible_collections.certfleet.tls.plugins.module_utils._host.watchdog import Places
+from ansible_collections.certfleet.tls.plugins.module_utils._probe.tls import look
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import parse_csr
 from ansible_collections.certfleet.tls.tests.unit.tls_peers import DAY, Pair, TestAuthority
+
+from .tls_service import TlsService
 
 ADDRESS = "127.0.0.1"
 _NEVER = threading.Event()
@@ -119,3 +123,19 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     return folder
+
+
+@pytest.fixture
+def service(site: Site) -> Iterator[TlsService]:
+    """A service that runs with a pair of its own from elsewhere."""
+    site.put(TestAuthority("Factory").pair(f"IP:{ADDRESS}"))
+    with TlsService(site.folder) as running:
+        site.port = running.port
+        site.reload = {"method": "command", "command": running.reload}
+        yield running
+
+
+def served(site: Site) -> str | None:
+    """The leaf that a client gets now."""
+    assert site.port
+    return look(ADDRESS, site.port, anchors=None).leaf

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from ansible_collections.certfleet.tls.tests.unit.child_process import in_child
+
 KILLED = -signal.SIGKILL
 CHANGES = (
     *("mkdir", "rmdir", "rename", "replace", "symlink", "link", "unlink", "remove", "truncate", "ftruncate", "write"),
@@ -88,20 +90,6 @@ class _HalfWritten:
             self._strike("write")
             self._stream.write(part)
             self._stream.flush()
-
-
-def in_child(work: Callable[[], object]) -> int:
-    """Run it in a process of its own; its exit status, or minus the signal that ended it."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            # pytest must not go on in the child, whatever happened.
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def killed(work: Callable[[], object], at: int | None, log: Path | None = None) -> bool:

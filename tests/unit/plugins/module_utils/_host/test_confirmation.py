@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,29 +13,12 @@ from ansible_collections.certfleet.tls.plugins.module_utils._host import pem
 from ansible_collections.certfleet.tls.plugins.module_utils._host.confirmation import Confirmation
 from ansible_collections.certfleet.tls.plugins.module_utils._host.generations import Generations
 from ansible_collections.certfleet.tls.plugins.module_utils._host.transaction import Outcome, Transaction
-from ansible_collections.certfleet.tls.plugins.module_utils._probe.tls import look
 from ansible_collections.certfleet.tls.tests.unit.tls_peers import TestAuthority
 
-from .conftest import ADDRESS, Site
+from .conftest import ADDRESS, Site, served
 from .tls_service import TlsService
 
 DISLIKED = "clients do not accept it: client: no such anchor"
-
-
-@pytest.fixture
-def service(site: Site) -> Iterator[TlsService]:
-    """A service that runs with a pair of its own from elsewhere."""
-    site.put(TestAuthority("Factory").pair(f"IP:{ADDRESS}"))
-    with TlsService(site.folder) as running:
-        site.port = running.port
-        site.reload = {"method": "command", "command": running.reload}
-        yield running
-
-
-def served(site: Site) -> str | None:
-    """The leaf that a client gets now."""
-    assert site.port
-    return look(ADDRESS, site.port, anchors=None).leaf
 
 
 def names(site: Site) -> list[str]:

@@ -9,7 +9,6 @@ import errno
 import os
 import signal
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +19,11 @@ from ansible_collections.certfleet.tls.plugins.module_utils._host.endpoint impor
 from ansible_collections.certfleet.tls.plugins.module_utils._host.generations import Generations
 from ansible_collections.certfleet.tls.plugins.module_utils._host.reload_command import Command
 from ansible_collections.certfleet.tls.plugins.module_utils._host.service import Service
-from ansible_collections.certfleet.tls.plugins.module_utils._probe.tls import look
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import parse_bundle
 from ansible_collections.certfleet.tls.tests.unit.tls_peers import TestAuthority
 
-from .conftest import ADDRESS, Site
+from .conftest import ADDRESS, Site, served
 from .tls_service import TlsService
-
-
-@pytest.fixture
-def service(site: Site) -> Iterator[TlsService]:
-    """A service that runs with a pair of its own from elsewhere."""
-    site.put(TestAuthority("Factory").pair(f"IP:{ADDRESS}"))
-    with TlsService(site.folder) as running:
-        site.port = running.port
-        site.reload = {"method": "command", "command": running.reload}
-        yield running
-
-
-def served(site: Site) -> str | None:
-    """The leaf that a client gets now."""
-    assert site.port
-    return look(ADDRESS, site.port, anchors=None).leaf
 
 
 def leaves(site: Site) -> list[str]:

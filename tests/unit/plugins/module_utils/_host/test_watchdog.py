@@ -9,7 +9,6 @@ import contextlib
 import os
 import stat
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,9 @@ from ansible_collections.certfleet.tls.plugins.module_utils._host.service import
 from ansible_collections.certfleet.tls.plugins.module_utils._host.transaction import Outcome
 from ansible_collections.certfleet.tls.plugins.module_utils._host.watchdog import MARGIN, Places, Settings, Watchdog
 from ansible_collections.certfleet.tls.plugins.module_utils._host.watchdog_program import program
-from ansible_collections.certfleet.tls.plugins.module_utils._probe.tls import look
 from ansible_collections.certfleet.tls.tests.unit.tls_peers import TestAuthority
 
-from .conftest import ADDRESS, Site
+from .conftest import ADDRESS, Site, served
 from .interruption import Killed, struck
 from .small_systemd import SmallSystemd
 from .tls_service import TlsService
@@ -34,22 +32,6 @@ from .tls_service import TlsService
 @pytest.fixture
 def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallSystemd:
     return SmallSystemd(tmp_path / "systemd", monkeypatch)
-
-
-@pytest.fixture
-def service(site: Site) -> Iterator[TlsService]:
-    """A service that runs with a pair of its own from elsewhere, and a watchdog is wanted for it."""
-    site.put(TestAuthority("Factory").pair(f"IP:{ADDRESS}"))
-    with TlsService(site.folder) as running:
-        site.port = running.port
-        site.reload = {"method": "command", "command": running.reload}
-        yield running
-
-
-def served(site: Site) -> str | None:
-    """The leaf that a client gets now."""
-    assert site.port
-    return look(ADDRESS, site.port, anchors=None).leaf
 
 
 def renew(site: Site, systemd: SmallSystemd, **changes: Any) -> tuple[Outcome, str]:
