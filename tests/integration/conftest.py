@@ -13,10 +13,14 @@ from typing import Any
 import pytest
 
 from ansible_collections.certfleet.tls.tests.unit.emulated_devices import Emulator
+from ansible_collections.certfleet.tls.tests.unit.plugins.module_utils._device.conftest import plant, running_plant
 
 from .loopback_fleet import LoopbackFleet, enrolled_ca, robot_names
 from .machines import Lab, lab_command, robot
 from .playbook import run_playbook, site
+
+# Emulated devices, as the unit tests of their modules have them.
+__all__ = ["plant", "running_plant"]
 
 
 @pytest.fixture(scope="session")

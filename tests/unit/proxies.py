@@ -1,22 +1,25 @@
 # Copyright: certfleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real proxies on loopback for tests: an HTTP proxy that does CONNECT, and OpenSSH's own server as a jump host."""
+"""Proxies for tests: an HTTP proxy on loopback that does CONNECT, and what the ssh command leaves and finds through one."""
 
 from __future__ import annotations
 
-import os
 import select
-import shutil
 import socket
-import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.certfleet.tls.tests.unit.tls_peers import Peer, free_port
+from ansible_collections.certfleet.tls.plugins.module_utils._probe.connection import way_to
+from ansible_collections.certfleet.tls.plugins.module_utils._probe.tls import Seen, look
+from ansible_collections.certfleet.tls.plugins.module_utils._probe.tunnel import Proxy
+from ansible_collections.certfleet.tls.tests.unit.tls_peers import Peer
 
 
 class ConnectProxy(Peer):
@@ -64,75 +67,6 @@ class ConnectProxy(Peer):
                 (far if end is near else near).sendall(content)
 
 
-class Sshd:
-    """OpenSSH's server as a jump host for the user that runs the tests, with keys of its own."""
-
-    def __init__(self, folder: Path, **settings: str) -> None:
-        program = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-        if program is None:
-            pytest.skip("sshd is not installed; the lab has one")
-        self.folder, self.port = folder, free_port()
-        for name in ("host", "user", "stranger"):
-            subprocess.run(
-                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True, timeout=20
-            )
-        public = (folder / "host.pub").read_text(encoding="ascii")
-        (folder / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {public}", encoding="ascii")
-        options = {
-            "Port": str(self.port),
-            "ListenAddress": "127.0.0.1",
-            "HostKey": str(folder / "host"),
-            "AuthorizedKeysFile": str(folder / "user.pub"),
-            "PidFile": "none",
-            "UsePAM": "no",
-            "StrictModes": "no",
-            **settings,
-        }
-        (folder / "sshd_config").write_text("".join(f"{name} {value}\n" for name, value in options.items()))
-        self._log = (folder / "sshd.log").open("wb")
-        self._process = subprocess.Popen(
-            [program, "-D", "-e", "-f", str(folder / "sshd_config")], stdin=subprocess.DEVNULL, stderr=self._log
-        )
-
-    def __enter__(self) -> Sshd:
-        deadline = time.monotonic() + 10
-        while "Server listening" not in self.log:
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                pytest.skip(f"sshd does not run here: {self.log.strip()[-200:]}")
-            time.sleep(0.02)
-        return self
-
-    def __exit__(self, *_what: object) -> None:
-        self.stop()
-
-    @property
-    def log(self) -> str:
-        """What the server says."""
-        return (self.folder / "sshd.log").read_text(encoding="utf-8", errors="replace")
-
-    @property
-    def logins(self) -> int:
-        """How often somebody was let in."""
-        return self.log.count("Accepted publickey")
-
-    @property
-    def url(self) -> str:
-        """For C(proxy)."""
-        return f"ssh://127.0.0.1:{self.port}"
-
-    def options(self, *, key: str = "user", known_hosts: str = "known_hosts") -> list[str]:
-        """For C(proxy_ssh_options)."""
-        known = f"UserKnownHostsFile={self.folder / known_hosts}"
-        return ["-F", "/dev/null", "-i", str(self.folder / key), "-o", "IdentitiesOnly=yes", "-o", known]
-
-    def stop(self) -> None:
-        """End the server and wait for its end."""
-        self._process.terminate()
-        self._process.wait(10)
-        self._log.close()
-
-
 def ssh_processes() -> set[int]:
     """The ssh clients of this test run, and their masters."""
     found = set()
@@ -154,3 +88,22 @@ def wait_for(condition: Any, seconds: float = 5) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+@contextmanager
+def nothing_left() -> Iterator[Path]:
+    """A folder for the private ones that are made meanwhile; nothing may be left in it, nor any process."""
+    folder = Path(tempfile.mkdtemp(prefix="t-"))
+    before = ssh_processes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield folder
+        assert list(folder.iterdir()) == []
+        assert wait_for(lambda: ssh_processes() <= before, 3), ssh_processes() - before
+    folder.rmdir()
+
+
+def look_through(proxy: Proxy, port: int, anchors: str, *, address: str = "127.0.0.1", timeout: float = 10) -> Seen:
+    """What a client sees there."""
+    with way_to(proxy) as via:
+        return look(address, port, anchors=anchors, timeout=timeout, via=via)

@@ -21,7 +21,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._probe.tunnel import
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.spec import CertificateSpec
 from ansible_collections.certfleet.tls.tests.unit.emulated_devices import PASSWORD
 from ansible_collections.certfleet.tls.tests.unit.plugins.module_utils._device.conftest import Plant
-from ansible_collections.certfleet.tls.tests.unit.proxies import ConnectProxy, Sshd, ssh_processes, wait_for
+from ansible_collections.certfleet.tls.tests.unit.proxies import ConnectProxy
 from ansible_collections.certfleet.tls.tests.unit.tls_peers import HttpPeer, TlsPeer, free_port
 
 
@@ -67,16 +67,6 @@ def test_upload_and_proof_go_through_the_proxy_which_sees_nothing(plant: Plant) 
     assert len(seen) > 5000
     for secret in (PASSWORD.encode(), b"Authorization", b"PRIVATE KEY", b"cert_pem_file"):
         assert secret not in seen
-
-
-def test_the_same_through_a_jump_host_and_no_process_is_left(plant: Plant, tmp_path: Path) -> None:
-    before = ssh_processes()
-    with Sshd(tmp_path, LogLevel="VERBOSE") as sshd:
-        access = through(plant.access(plant.served().spki), parse_proxy(sshd.url, sshd.options(), where="test"))
-        done = deliver(access, plant.wish(plant.pair()))
-        assert done.outcome == "installed", done.said
-        assert deliver(access, plant.wish(plant.pair())).outcome == "installed"
-        assert wait_for(lambda: ssh_processes() <= before, 2)
 
 
 def test_a_proxy_that_goes_away_before_the_upload_is_named(plant: Plant) -> None:
