@@ -27,8 +27,10 @@ class Daemon:
         script = "\n".join(
             f"trap 'echo {name} >> {self.told}; {'exit 1' if ends else ':'}' {name}" for name in ("HUP", "USR1")
         )
+        # A shell cannot catch what was ignored before it began, as nohup does with SIGHUP.
+        heedful = ["env", "--default-signal=HUP,USR1"]
         self.process = subprocess.Popen(
-            ["sh", "-c", f"{script}\necho $$ > {self.pid_file}\nwhile :; do sleep 0.05; done"]
+            [*heedful, "sh", "-c", f"{script}\necho $$ > {self.pid_file}\nwhile :; do sleep 0.05; done"]
         )
         while not (self.pid_file.exists() and self.pid_file.read_text()):
             time.sleep(0.01)
