@@ -123,7 +123,7 @@ class Ledger:
 
     def find_issued(self, *, identity: str, name: str, spki: str) -> list[Entry]:
         """The certificates for this key that are in force, newest first."""
-        rows = self._run(
+        rows = self.run(
             "SELECT * FROM certificates WHERE identity = ? AND name = ? AND state = 'issued' AND spki = ? ORDER BY id DESC",
             (identity, name, spki),
         )
@@ -131,13 +131,13 @@ class Ledger:
 
     def find_fingerprint(self, fingerprint: str) -> Entry | None:
         """The certificate with this fingerprint, whatever its state."""
-        rows = self._run("SELECT * FROM certificates WHERE fingerprint = ?", (fingerprint,))
+        rows = self.run("SELECT * FROM certificates WHERE fingerprint = ?", (fingerprint,))
         return _to_entry(rows[0]) if rows else None
 
     def knows_authority(self, authority: str) -> bool:
         """Whether this authority has been in force (a creation that was cut short does not count)."""
         return bool(
-            self._run(
+            self.run(
                 "SELECT 1 FROM certificates WHERE identity = '' AND name IN ('root', 'issuing')"
                 " AND authority = ? AND state != 'reserved' LIMIT 1",
                 (authority,),
@@ -146,12 +146,12 @@ class Ledger:
 
     def reserve(self, entries: Sequence[Entry], *, now: int) -> None:
         """Write the serials down before anything is signed. Entries whose time is over are marked on the way."""
-        with self._transaction():
-            self._run(
+        with self.transaction():
+            self.run(
                 "UPDATE certificates SET state = 'expired' WHERE state IN ('issued', 'superseded') AND not_after < ?",
                 (now,),
             )
-            self._run_many(
+            self.run_many(
                 "INSERT INTO certificates (serial, authority, issuer, identity, name, profile, common_name, names, spki, not_before,"
                 " not_after, fingerprint, pem, state, reserved_at, why) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'reserved', ?, ?)",
                 (_to_row(entry) + (now, " ".join(entry.why)) for entry in entries),
@@ -159,8 +159,8 @@ class Ledger:
 
     def store(self, signed: Iterable[Signed], *, now: int) -> None:
         """What was signed under the reserved serials; from here on it may leave the CA host."""
-        with self._transaction():
-            self._run_many(
+        with self.transaction():
+            self.run_many(
                 "UPDATE certificates SET fingerprint = ?, pem = ?, state = 'issued', issued_at = ? WHERE serial = ? AND state = 'reserved'",
                 ((item.fingerprint, item.pem, now, item.serial) for item in signed),
             )
@@ -169,7 +169,7 @@ class Ledger:
         """The pinned keys (SPKI) of those identities that have any."""
         found = {}
         for identity in identities:
-            rows = self._run("SELECT spki FROM pins WHERE identity = ? ORDER BY pinned_at, spki", (identity,))
+            rows = self.run("SELECT spki FROM pins WHERE identity = ? ORDER BY pinned_at, spki", (identity,))
             if rows:
                 found[identity] = [row[0] for row in rows]
         return found
@@ -182,7 +182,7 @@ class Ledger:
         found = {}
         for identity in identities:
             ids = choose(
-                self._run(
+                self.run(
                     "SELECT name, id, state, installed_at FROM certificates WHERE identity = ? AND state != 'reserved'",
                     (identity,),
                 ),
@@ -194,11 +194,11 @@ class Ledger:
 
     def failures_of(self, identities: Iterable[str]) -> dict[str, list[Failure]]:
         """What went wrong with certificates of these identities and was not put right; others are left out."""
-        return failures_of(self._run, identities)
+        return failures_of(self.run, identities)
 
     def open_failures(self, *, since: int) -> list[OpenFailure]:
         """All certificates whose last deploy went wrong, not before O(since); the latest first."""
-        return open_failures(self._run, since=since)
+        return open_failures(self.run, since=since)
 
     def record(self, outcomes: Iterable[Outcome], pins: Iterable[Pin], *, now: int) -> int:
         """Write down how deploys ended and which keys are pinned; returns how many pins are new.
@@ -206,14 +206,14 @@ class Ledger:
         What was brought into service supersedes the older leaves of the same certificate. What went wrong is counted, until it
         is put right.
         """
-        with self._transaction():
+        with self.transaction():
             for item in outcomes:
-                self._run(
+                self.run(
                     "INSERT INTO outcomes (at, identity, name, outcome, reasons, fingerprint, said) VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (now, item.identity, item.name, item.outcome, " ".join(item.reasons), item.fingerprint, item.said),
                 )
                 note(
-                    self._run,
+                    self.run,
                     identity=item.identity,
                     name=item.name,
                     outcome=item.outcome,
@@ -226,14 +226,14 @@ class Ledger:
                 elif item.outcome == "rolled_back" and item.revised:
                     self._put_back_into_service(item, now=now)
             before = self._connection.total_changes
-            self._run_many(
+            self.run_many(
                 "INSERT OR IGNORE INTO pins (identity, spki, pinned_at, why) VALUES (?, ?, ?, ?)",
                 ((pin.identity, pin.spki, now, pin.why) for pin in pins),
             )
             return self._connection.total_changes - before
 
     def _entry(self, number: int, *, now: int) -> Entry:
-        return _to_entry(self._run("SELECT * FROM certificates WHERE id = ?", (number,))[0], now=now)
+        return _to_entry(self.run("SELECT * FROM certificates WHERE id = ?", (number,))[0], now=now)
 
     def _served(self, item: Outcome) -> Entry | None:
         """The certificate that is served after this outcome, if it is one of the holder's."""
@@ -245,8 +245,8 @@ class Ledger:
         entry = self._served(item)
         if entry is None:
             return
-        self._run("UPDATE certificates SET installed_at = ? WHERE id = ?", (now, entry.id))
-        self._run(
+        self.run("UPDATE certificates SET installed_at = ? WHERE id = ?", (now, entry.id))
+        self.run(
             "UPDATE certificates SET state = 'superseded' WHERE identity = ? AND name = ? AND state = 'issued' AND id < ?",
             (item.identity, item.name, entry.id),
         )
@@ -256,11 +256,11 @@ class Ledger:
         entry = self._served(item)
         if entry is None:
             return
-        self._run(
+        self.run(
             "UPDATE certificates SET installed_at = NULL WHERE identity = ? AND name = ? AND id > ?",
             (item.identity, item.name, entry.id),
         )
-        self._run(
+        self.run(
             "UPDATE certificates SET installed_at = ?, state = CASE state WHEN 'superseded' THEN 'issued' ELSE state END WHERE id = ?",
             (now, entry.id),
         )
@@ -280,39 +280,42 @@ class Ledger:
                 code="ledger_newer",
             )
         # Readers never wait for writers; a commit is on disk when it returns.
-        self._run("PRAGMA journal_mode = WAL")
-        self._run("PRAGMA synchronous = FULL")
+        self.run("PRAGMA journal_mode = WAL")
+        self.run("PRAGMA synchronous = FULL")
         if version != len(STEPS):
             self._migrate()
 
     def _migrate(self) -> None:
-        with self._transaction():
+        with self.transaction():
             # Looked at again: another process may have been faster.
             for step in range(self._version() or 0, len(STEPS)):
                 for statement in STEPS[step]:
-                    self._run(statement)
-                self._run("UPDATE schema_version SET version = ?", (step + 1,))
+                    self.run(statement)
+                self.run("UPDATE schema_version SET version = ?", (step + 1,))
 
     def _version(self) -> int | None:
-        if not self._run("SELECT 1 FROM sqlite_master WHERE name = 'schema_version'"):
+        if not self.run("SELECT 1 FROM sqlite_master WHERE name = 'schema_version'"):
             return None
-        return int(self._run("SELECT version FROM schema_version")[0][0])
+        return int(self.run("SELECT version FROM schema_version")[0][0])
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._run("BEGIN IMMEDIATE")
+    def transaction(self) -> Iterator[None]:
+        """All that is run within it is in the ledger, on disk, when it ends; or none of it."""
+        self.run("BEGIN IMMEDIATE")
         try:
             yield
-            self._run("COMMIT")
+            self.run("COMMIT")
         finally:
             if self._connection.in_transaction:
-                self._run("ROLLBACK")
+                self.run("ROLLBACK")
 
-    def _run(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+    def run(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        """One statement, for the files beside this one that know a part of the tables. Writers run it within transaction()."""
         with _explained_sql(self._path):
             return self._connection.execute(sql, values).fetchall()
 
-    def _run_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+    def run_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """One statement for each of the rows."""
         with _explained_sql(self._path):
             self._connection.executemany(sql, rows)
 

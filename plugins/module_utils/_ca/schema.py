@@ -101,4 +101,77 @@ _V2 = (
     """,
 )
 
-STEPS: tuple[tuple[str, ...], ...] = (_V1, _V2)
+_V3 = (
+    # lifetime: the seconds that were asked for (a leaf may have been cut short by its issuer); NULL in older rows.
+    "ALTER TABLE certificates ADD COLUMN lifetime INTEGER",
+    "ALTER TABLE certificates ADD COLUMN revoked_at INTEGER",
+    "ALTER TABLE certificates ADD COLUMN revocation_reason TEXT",
+    "CREATE INDEX certificates_revoked ON certificates (issuer, revoked_at) WHERE state = 'revoked'",
+    # Who holds a name of an authority: the identity whose certificate in force has it. shared: on purpose, beside others.
+    # A common name that clients are known by is held as CN:<common name>.
+    """
+    CREATE TABLE holders (
+        authority TEXT NOT NULL,
+        name TEXT NOT NULL,
+        identity TEXT NOT NULL,
+        certificate INTEGER NOT NULL,
+        shared INTEGER NOT NULL,
+        PRIMARY KEY (authority, name, identity)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX holders_by_identity ON holders (identity)",
+    """
+    INSERT INTO holders (authority, name, identity, certificate, shared)
+    SELECT certificates.authority, json_each.value, certificates.identity, max(certificates.id), 0
+    FROM certificates, json_each(certificates.names)
+    WHERE certificates.identity != '' AND certificates.state = 'issued'
+    GROUP BY certificates.authority, json_each.value, certificates.identity
+    """,
+    """
+    INSERT INTO holders (authority, name, identity, certificate, shared)
+    SELECT authority, 'CN:' || common_name, identity, max(id), 0 FROM certificates
+    WHERE identity != '' AND state = 'issued' AND common_name IS NOT NULL AND profile != 'server'
+    GROUP BY authority, common_name, identity
+    """,
+    # What the CA refused to sign, until it has signed it after all.
+    """
+    CREATE TABLE refusals (
+        identity TEXT NOT NULL,
+        name TEXT NOT NULL,
+        code TEXT NOT NULL,
+        message TEXT NOT NULL,
+        count INTEGER NOT NULL,
+        first_at INTEGER NOT NULL,
+        last_at INTEGER NOT NULL,
+        PRIMARY KEY (identity, name)
+    ) WITHOUT ROWID
+    """,
+    # issuer: SPKI of the key that signs. A number is here before anything is signed with it; pem is NULL until then.
+    """
+    CREATE TABLE crls (
+        issuer TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        authority TEXT NOT NULL,
+        part TEXT NOT NULL CHECK (part IN ('root', 'issuing')),
+        this_update INTEGER NOT NULL,
+        next_update INTEGER NOT NULL,
+        reserved_at INTEGER NOT NULL,
+        pem TEXT,
+        PRIMARY KEY (issuer, number)
+    ) WITHOUT ROWID
+    """,
+    # What people did by name: renamed, replaced, decommissioned, revoked, adopted, backed up, restored, moved.
+    """
+    CREATE TABLE acts (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at INTEGER NOT NULL,
+        act TEXT NOT NULL,
+        identity TEXT NOT NULL,
+        said TEXT NOT NULL
+    )
+    """,
+    # Of the ledger as a whole, such as frozen: why nothing may be written, since the CA has moved.
+    "CREATE TABLE conditions (name TEXT PRIMARY KEY, said TEXT NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID",
+)
+
+STEPS: tuple[tuple[str, ...], ...] = (_V1, _V2, _V3)
