@@ -113,6 +113,10 @@ class Store:
         with explained("read", path), open(path, encoding="ascii", errors="replace") as stream:
             return stream.read()
 
+    def read_optional(self, authority: str, file: str) -> str | None:
+        """One file of an authority that need not be there; None then."""
+        return self.read_text(authority, file) if _is_there(self.path(authority, file)) else None
+
     def make(self) -> None:
         """The CA's own folders."""
         make_folder(self.authorities)

@@ -65,6 +65,15 @@ def _dns(text: str, *, value: str, where: str) -> str:
     return name
 
 
+def parse_domain(value: str, *, where: str) -> str:
+    """A domain that is permitted with all names below it, normalised: one label is enough. Raises X509Error."""
+    if value.strip().startswith((".", "*")):
+        raise X509Error(
+            f"{where}: write the domain alone, '{value.strip().lstrip('*.')}': it permits what is below it too."
+        )
+    return _dns(value.strip(), value=value, where=where)
+
+
 def to_general_names(names: Iterable[str]) -> list[x509.GeneralName]:
     """The names, normalised before, as C(cryptography) wants them."""
     result: list[x509.GeneralName] = []
