@@ -68,6 +68,7 @@ def issue(
     store.require()
     orders, refused = read_orders(requests)
     with locked(store.directory, wait=wait), Ledger.open(store.ledger) as ledger:
+        ledger.refuse_frozen()
         return _Batch(ledger, open_issuer, refused, now=now).run(orders)
 
 
@@ -143,6 +144,7 @@ class _Batch:
             not_before=backdated(self._now, order.lifetime),
             not_after=min(self._now + order.lifetime, issuer.not_after),
             why=order.reasons,
+            lifetime=order.lifetime,
         )
 
     def _sign(self, reserved: Iterable[tuple[Order, Entry]]) -> list[tuple[Order, Entry, Signed]]:

@@ -67,6 +67,7 @@ def _leaf(entry: Entry) -> dict[str, Any]:
         "name": entry.name,
         "state": entry.state,
         "not_after": _iso(entry.not_after),
+        **({"revocation_reason": entry.revocation_reason} if entry.state == "revoked" else {}),
     }
 
 

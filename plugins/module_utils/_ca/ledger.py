@@ -29,7 +29,11 @@ NEWEST = 3
 
 @dataclass(frozen=True)
 class Entry:
-    """One certificate of the ledger; until it is signed C(fingerprint) and C(pem) are None. C(id) 0: not in it yet."""
+    """One certificate of the ledger; until it is signed C(fingerprint) and C(pem) are None. C(id) 0: not in it yet.
+
+    C(state): C(reserved) (a serial), C(issued) (in force), C(superseded) (a newer one is in service), C(revoked), C(expired).
+    C(lifetime): the seconds that were asked for, which the issuer's end may have cut short; None where it is not known.
+    """
 
     serial: str
     authority: str
@@ -46,6 +50,9 @@ class Entry:
     pem: str | None = None
     state: str = "reserved"
     why: tuple[str, ...] = ()
+    lifetime: int | None = None
+    revoked_at: int | None = None
+    revocation_reason: str | None = None
     id: int = field(default=0, compare=False)
 
 
@@ -127,12 +134,25 @@ class Ledger:
             "SELECT * FROM certificates WHERE identity = ? AND name = ? AND state = 'issued' AND spki = ? ORDER BY id DESC",
             (identity, name, spki),
         )
-        return [_to_entry(row) for row in rows]
+        return [to_entry(row) for row in rows]
 
     def find_fingerprint(self, fingerprint: str) -> Entry | None:
         """The certificate with this fingerprint, whatever its state."""
-        rows = self.run("SELECT * FROM certificates WHERE fingerprint = ?", (fingerprint,))
-        return _to_entry(rows[0]) if rows else None
+        return self._one("SELECT * FROM certificates WHERE fingerprint = ?", fingerprint)
+
+    def find_serial(self, serial: str) -> Entry | None:
+        """The certificate with this serial (lower-case hex without leading zeros), whatever its state."""
+        return self._one("SELECT * FROM certificates WHERE serial = ?", serial)
+
+    def refuse_frozen(self) -> None:
+        """Raise CAError when this CA is frozen: writers ask it once they hold the lock, before they change anything."""
+        rows = self.run("SELECT said FROM conditions WHERE name = 'frozen'")
+        if rows:
+            raise CAError(
+                f"This CA is frozen: {rows[0][0]} Nothing was changed, since two CAs that both write would no longer know each "
+                f"other's certificates. Use the CA that it moved to (tls_ca_host), or thaw this one: {self._path}.",
+                code="frozen",
+            )
 
     def knows_authority(self, authority: str) -> bool:
         """Whether this authority has been in force (a creation that was cut short does not count)."""
@@ -153,7 +173,8 @@ class Ledger:
             )
             self.run_many(
                 "INSERT INTO certificates (serial, authority, issuer, identity, name, profile, common_name, names, spki, not_before,"
-                " not_after, fingerprint, pem, state, reserved_at, why) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'reserved', ?, ?)",
+                " not_after, fingerprint, pem, lifetime, state, reserved_at, why)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'reserved', ?, ?)",
                 (_to_row(entry) + (now, " ".join(entry.why)) for entry in entries),
             )
 
@@ -232,8 +253,12 @@ class Ledger:
             )
             return self._connection.total_changes - before
 
+    def _one(self, sql: str, value: str) -> Entry | None:
+        rows = self.run(sql, (value,))
+        return to_entry(rows[0]) if rows else None
+
     def _entry(self, number: int, *, now: int) -> Entry:
-        return _to_entry(self.run("SELECT * FROM certificates WHERE id = ?", (number,))[0], now=now)
+        return to_entry(self.run("SELECT * FROM certificates WHERE id = ?", (number,))[0], now=now)
 
     def _served(self, item: Outcome) -> Entry | None:
         """The certificate that is served after this outcome, if it is one of the holder's."""
@@ -358,6 +383,9 @@ _PLAIN_COLUMNS = (
     "not_after",
     "fingerprint",
     "pem",
+    "lifetime",
+    "revoked_at",
+    "revocation_reason",
 )
 
 
@@ -376,10 +404,12 @@ def _to_row(entry: Entry) -> tuple[Any, ...]:
         entry.not_after,
         entry.fingerprint,
         entry.pem,
+        entry.lifetime,
     )
 
 
-def _to_entry(row: sqlite3.Row, *, now: int | None = None) -> Entry:
+def to_entry(row: sqlite3.Row, *, now: int | None = None) -> Entry:
+    """A whole row of the table as an entry; with O(now) its state is told as it is then."""
     state = row["state"]
     if now is not None and row["not_after"] < now and state in ("issued", "superseded"):
         # Only a writer marks it in the ledger; a reader tells the truth all the same.

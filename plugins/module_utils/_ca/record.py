@@ -33,6 +33,7 @@ def record(
     if not read_outcomes and not read_pins:
         return {"recorded": 0, "pinned": 0}
     with locked(store.directory, wait=wait), Ledger.open(store.ledger) as ledger:
+        ledger.refuse_frozen()
         return {"recorded": len(read_outcomes), "pinned": ledger.record(read_outcomes, read_pins, now=now)}
 
 

@@ -107,31 +107,28 @@ _V3 = (
     "ALTER TABLE certificates ADD COLUMN revoked_at INTEGER",
     "ALTER TABLE certificates ADD COLUMN revocation_reason TEXT",
     "CREATE INDEX certificates_revoked ON certificates (issuer, revoked_at) WHERE state = 'revoked'",
-    # Who holds a name of an authority: the identity whose certificate in force has it. shared: on purpose, beside others.
-    # A common name that clients are known by is held as CN:<common name>.
+    # Who may hold a name of an authority: it is held as long as a certificate in force of that identity has it. shared: on
+    # purpose, beside others. A common name that clients are known by is held as CN:<common name>.
     """
     CREATE TABLE holders (
         authority TEXT NOT NULL,
         name TEXT NOT NULL,
         identity TEXT NOT NULL,
-        certificate INTEGER NOT NULL,
         shared INTEGER NOT NULL,
         PRIMARY KEY (authority, name, identity)
     ) WITHOUT ROWID
     """,
     "CREATE INDEX holders_by_identity ON holders (identity)",
     """
-    INSERT INTO holders (authority, name, identity, certificate, shared)
-    SELECT certificates.authority, json_each.value, certificates.identity, max(certificates.id), 0
+    INSERT INTO holders (authority, name, identity, shared)
+    SELECT DISTINCT certificates.authority, json_each.value, certificates.identity, 0
     FROM certificates, json_each(certificates.names)
     WHERE certificates.identity != '' AND certificates.state = 'issued'
-    GROUP BY certificates.authority, json_each.value, certificates.identity
     """,
     """
-    INSERT INTO holders (authority, name, identity, certificate, shared)
-    SELECT authority, 'CN:' || common_name, identity, max(id), 0 FROM certificates
+    INSERT INTO holders (authority, name, identity, shared)
+    SELECT DISTINCT authority, 'CN:' || common_name, identity, 0 FROM certificates
     WHERE identity != '' AND state = 'issued' AND common_name IS NOT NULL AND profile != 'server'
-    GROUP BY authority, common_name, identity
     """,
     # What the CA refused to sign, until it has signed it after all.
     """
