@@ -27,6 +27,9 @@ from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
 from ansible_collections.certfleet.tls.plugins.plugin_utils._failure_budget import Progress, budget_of, pause_of
 from ansible_collections.certfleet.tls.plugins.plugin_utils._inventory import HostVariables
 
+# What people ask for; the engine never does.
+_INQUIRIES = ("list", "within", "names", "export")
+
 
 class ActionModule(ActionBase):
     """Fill in the batch's identities and return the contract's fields."""
@@ -38,8 +41,9 @@ class ActionModule(ActionBase):
         """See the module's documentation."""
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        arguments = options_of(self, "directory", "identities", "failure_window")
-        if "identities" not in arguments:
+        arguments = options_of(self, "directory", "identities", "failure_window", *_INQUIRIES)
+        is_inquiry = "list" in arguments or "export" in arguments
+        if "identities" not in arguments and not is_inquiry:
             arguments["identities"] = [
                 identity_of({"inventory_hostname": host, **found})
                 for host, found in batch_variables(task_vars, "tls_identity")
@@ -51,6 +55,9 @@ class ActionModule(ActionBase):
         except X509Error as exc:
             return {"changed": False, "failed": True, "msg": str(exc)}
         answer, problem = self._ask(arguments, task_vars)
+        if is_inquiry and problem is not None:
+            # Somebody asked; nothing waits for the answer, so its absence is a failure.
+            return {"changed": False, "failed": True, "msg": str(problem)}
         told: dict[str, Any] = {
             "authorities": answer.get("authorities") or {},
             "identities": answer.get("identities") or {},
@@ -61,11 +68,12 @@ class ActionModule(ActionBase):
             pause = self._pause(told["open_failures"], task_vars)
         except EngineError as exc:
             return {"changed": False, "failed": True, "msg": str(exc)}
-        known = {"time": answer.get("time")} if problem is None else {}
+        inquired = {field: answer[field] for field in ("certificates", "refusals", "exported") if field in answer}
+        known = {"time": answer.get("time"), **inquired} if problem is None else {}
         return {
             **told,
             **known,
-            "changed": False,
+            "changed": bool(answer.get("changed")),
             "available": problem is None,
             "reachable": problem is None or problem.code != "ca_unreachable",
             "ca_host": ca_host(self, task_vars),

@@ -19,11 +19,21 @@ extends_documentation_fragment:
   - certfleet.tls.attributes.info_module
   - certfleet.tls.attributes.action
   - certfleet.tls.ca
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Nothing is modified but the file of O(export), and that only outside check mode.
+  idempotent:
+    support: full
+    details:
+      - The file of O(export) is written when the ledger says something else than it.
 options:
   identities:
     description:
       - The identities to tell of. With an empty list only the authorities are read.
       - By default those of all hosts of the batch, that is their C(tls_identity) or their name in the inventory.
+      - With O(list) the machines whose certificates are listed. There, the default and an empty list mean all of them.
     type: list
     elements: str
   failure_window:
@@ -51,6 +61,31 @@ options:
       - Read on the controller.
     type: bool
     default: false
+  list:
+    description:
+      - List certificates in RV(certificates) and RV(refusals).
+      - V(issued) are those in force. V(expiring) are those that a machine lives by and that end within O(within), or have ended.
+        V(refused) is what the CA refused to sign and has not signed since. V(all) is everything that the ledger holds.
+    type: str
+    choices: [issued, expiring, refused, all]
+  within:
+    description: How soon an V(expiring) certificate ends, such as V(30d) or V(12h).
+    type: str
+    default: 30d
+  names:
+    description:
+      - With O(list), only certificates with one of these names (C(DNS:robot-1.plant.example), C(IP:198.51.100.7), C(CN:robot-1)).
+        An empty list means all.
+    type: list
+    elements: str
+    default: []
+  export:
+    description:
+      - A file on the CA host, with its full path, to which the whole ledger is written as JSON lines, whole or not at all, for root
+        alone. What was there is replaced.
+      - The C(kind) of each line is V(certificate), V(pin), V(outcome), V(failure), V(refusal), V(holder), V(crl), V(act) or
+        V(condition). Times are in UTC. Neither keys nor certificates themselves are in it.
+    type: path
 notes:
   - Needs the standard library alone on the CA host.
 seealso:
@@ -76,6 +111,23 @@ EXAMPLES = r"""
   delegate_to: "{{ tls_ca_host }}"
   become: true
   register: ca
+
+- name: Inquire | What ends within a fortnight?
+  certfleet.tls.ca_info:
+    list: expiring
+    within: 14d
+  run_once: true
+  delegate_to: "{{ tls_ca_host }}"
+  become: true
+  register: ending
+
+- name: Inquire | The whole ledger, for another program
+  certfleet.tls.ca_info:
+    identities: []
+    export: /root/certificates.jsonl
+  run_once: true
+  delegate_to: "{{ tls_ca_host }}"
+  become: true
 """
 
 RETURN = r"""
@@ -145,6 +197,48 @@ hosts:
       chosen from.
   returned: when available
   type: int
+certificates:
+  description:
+    - The certificates that O(list) asks for. Fields that do not apply are left out.
+    - C(outcome) is how its last deploy ended.
+  returned: with O(list), when available
+  type: list
+  elements: dict
+  sample:
+    - identity: robot-1
+      name: https
+      authority: fleet
+      profile: server
+      common_name: robot-1
+      names: ["DNS:robot-1.plant.example", "IP:198.51.100.7"]
+      serial: 6335fcd08de751b0d123a971dfe23a35
+      fingerprint: 0f892732473b3ee27a75bdda5d070caca8ce32c963a696d9c311abcf658bf2db
+      spki: 60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752
+      state: issued
+      not_before: "2026-11-22T03:54:02Z"
+      not_after: "2027-02-20T04:54:02Z"
+      why: [expiring]
+      issued_at: "2026-11-22T04:54:02Z"
+      installed_at: "2026-11-22T04:54:11Z"
+      outcome: {outcome: installed, at: "2026-11-22T04:54:11Z", said: ""}
+refusals:
+  description: What the CA refused to sign and has not signed since, the latest first.
+  returned: with O(list) V(refused) or V(all), when available
+  type: list
+  elements: dict
+  sample:
+    - identity: robot-2
+      name: https
+      code: name_held
+      message: the name DNS:robot-1.plant.example is held by robot-1
+      count: 3
+      first_at: "2026-11-20T02:00:11Z"
+      last_at: "2026-11-22T02:00:09Z"
+exported:
+  description: The file of O(export) and how many lines of each kind the ledger gives. C(changed) tells whether the file was written.
+  returned: with O(export), when available
+  type: dict
+  sample: {path: /root/certificates.jsonl, changed: true, lines: {certificate: 1204, pin: 30}}
 time:
   description: The CA host's clock, in unix seconds.
   returned: when available
@@ -157,6 +251,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.export import export
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.inquiries import KINDS, WITHIN, Inquiry, answer
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.known import read_info
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.options import directory_option
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.store import Store
@@ -173,21 +269,40 @@ def argument_spec() -> dict[str, Any]:
         "failure_budget": {"type": "str"},
         "managers": {"type": "list", "elements": "str", "default": []},
         "canary": {"type": "bool", "default": False},
+        "list": {"type": "str", "choices": list(KINDS)},
+        "within": {"type": "str", "default": WITHIN},
+        "names": {"type": "list", "elements": "str", "default": []},
+        "export": {"type": "path"},
     }
+
+
+def inquire(options: dict[str, Any], *, store: Store, now: int, check: bool) -> dict[str, Any]:
+    """What people ask for, besides what the engine needs."""
+    told: dict[str, Any] = {}
+    if options["list"]:
+        identities = options["identities"] or ()
+        inquiry = Inquiry.parse(
+            options["list"], within=options["within"], identities=identities, names=options["names"]
+        )
+        told.update(answer(inquiry, store=store, now=now))
+    if options["export"]:
+        told["exported"] = export(options["export"], store=store, now=now, check=check)
+    return told
 
 
 def main() -> None:
     """Read and answer; the action plugin makes an answer of a failure as well."""
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    wanted = module.params["identities"] or ()
+    store, now, wanted = Store(module.params["directory"]), int(time.time()), module.params["identities"] or ()
     try:
         window = parse_duration(module.params["failure_window"], where="failure_window")
-        known = read_info(Store(module.params["directory"]), wanted, now=int(time.time()), failure_window=window)
+        known = read_info(store, wanted, now=now, failure_window=window)
+        told = inquire(module.params, store=store, now=now, check=module.check_mode)
     except X509Error as exc:
         module.fail_json(msg=str(exc), code="bad_option")
     except CAError as exc:
         module.fail_json(msg=str(exc), code=exc.code)
-    module.exit_json(changed=False, **known)
+    module.exit_json(changed=bool(told.get("exported", {}).get("changed")), **known, **told)
 
 
 if __name__ == "__main__":
