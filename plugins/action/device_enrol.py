@@ -17,7 +17,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._probe.connection im
 from ansible_collections.certfleet.tls.plugins.module_utils._probe.errors import ProbeError
 from ansible_collections.certfleet.tls.plugins.module_utils._probe.tls import look
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Known, Served
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Known, Served, compromised_text
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import Leaf, parse_certificate
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import identity_of, plain_variables, read_ca, settle
 
@@ -94,6 +94,8 @@ def _proxy(args: dict[str, Any], *, where: str) -> Detour | None:
 
 def _state(leaf: Leaf, trusted: bool, known: Known, args: dict[str, Any]) -> tuple[str, str]:
     """(known | pin | stranger, a sentence)."""
+    if known.suspects(leaf):
+        return "stranger", compromised_text(leaf)
     if trusted:
         return "known", "has a certificate of the fleet, nothing to pin"
     if leaf.spki in known.pins:

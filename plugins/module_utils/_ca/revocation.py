@@ -7,21 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .._x509.revocation_reasons import COMPROMISING, REASONS
 from .errors import CAError
 from .ledger import Ledger
-
-# RFC 5280, 5.3.1, in snake case. No certificate is put on hold or taken off a CRL again here.
-REASONS = (
-    "unspecified",
-    "key_compromise",
-    "ca_compromise",
-    "affiliation_changed",
-    "superseded",
-    "cessation_of_operation",
-    "privilege_withdrawn",
-)
-# Somebody else may have the key: it identifies nobody any more.
-COMPROMISED = ("key_compromise", "ca_compromise")
 
 
 def revoke_entries(ledger: Ledger, ids: Iterable[int], *, reason: str, now: int) -> tuple[int, ...]:
@@ -36,7 +24,7 @@ def revoke_entries(ledger: Ledger, ids: Iterable[int], *, reason: str, now: int)
         rows = ledger.run("SELECT state, revocation_reason FROM certificates WHERE id = ?", (number,))
         if not rows or rows[0]["state"] == "reserved":
             continue
-        is_worse = reason in COMPROMISED and rows[0]["revocation_reason"] not in COMPROMISED
+        is_worse = reason in COMPROMISING and rows[0]["revocation_reason"] not in COMPROMISING
         if rows[0]["state"] == "revoked" and not is_worse:
             continue
         ledger.run(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .._x509.judge import Have, Judgement, Known, Reason, judge
+from .._x509.judge import Have, Judgement, Known, Reason, judge, renewal_window
 from .._x509.parse import iso
 from .._x509.spec import CertificateSpec
 from .acquaintance import Acquaintance, Met, stranger_text
@@ -95,7 +95,6 @@ def inspect_own(
 
 def _notes_on(pair: Pair, spec: CertificateSpec, now: int) -> tuple[str, ...]:
     leaf = pair.leaf
-    due = leaf.not_after - (spec.renew_before or (leaf.not_after - leaf.not_before) // 3)
-    if now < due:
+    if now < leaf.not_after - renewal_window(leaf, spec.renew_before):
         return ()
     return (f"your own certificate ends {iso(leaf.not_after)}: bring a new one",)

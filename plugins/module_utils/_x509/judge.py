@@ -8,12 +8,14 @@ Verdicts, worst first: C(refuse > issue > install > reload > none).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from .build import PROFILES
 from .parse import Leaf, is_issued_by, iso, parse_bundle, parse_certificate
+from .revocation_reasons import COMPROMISING
 from .spec import CertificateSpec
 
 VERDICTS = ("refuse", "issue", "install", "reload", "none")
@@ -82,7 +84,8 @@ class Failure:
 class Known:
     """What the CA knows: about the authority, and about this identity. Without a CA C(available) is false.
 
-    C(failures): what went wrong and was not put right, by the certificate's name.
+    C(failures): what went wrong and was not put right, by the certificate's name. C(compromised): fingerprints and SPKIs of leaves
+    whose key somebody else may have.
     """
 
     available: bool
@@ -92,6 +95,7 @@ class Known:
     anchors: str | None = None
     pins: frozenset[str] = frozenset()
     leaves: Mapping[str, str] = field(default_factory=dict)
+    compromised: frozenset[str] = frozenset()
     failures: Mapping[str, Failure] = field(default_factory=dict)
 
     @classmethod
@@ -110,6 +114,12 @@ class Known:
             anchors=str(of_authority["anchors"]) if of_authority.get("anchors") else None,
             pins=frozenset(str(pin) for pin in of_identity.get("pins") or ()),
             leaves={str(leaf["fingerprint"]): str(leaf["state"]) for leaf in of_identity.get("leaves") or ()},
+            compromised=frozenset(
+                str(leaf[mark])
+                for leaf in of_identity.get("leaves") or ()
+                if leaf.get("revocation_reason") in COMPROMISING
+                for mark in ("fingerprint", "spki")
+            ),
             failures={
                 str(name): Failure(int(item["count"]), *(str(item[part]) for part in _FAILURE_TEXTS))
                 for name, item in (of_identity.get("failures") or {}).items()
@@ -117,12 +127,17 @@ class Known:
         )
 
     def recognises(self, served: Served) -> bool:
-        """Whether this peer may be spoken to: validated, pinned, or serving a leaf of its own that is not revoked."""
-        if served.trusted:
-            return True
+        """Whether this peer may be spoken to: validated, pinned, or serving a leaf of its own, for repair also an expired or revoked
+        one. Never with a key that somebody else may have."""
         if served.leaf is None:
+            return served.trusted
+        if self.suspects(served.leaf):
             return False
-        return served.leaf.spki in self.pins or self.leaves.get(served.leaf.fingerprint, "revoked") != "revoked"
+        return served.trusted or served.leaf.spki in self.pins or served.leaf.fingerprint in self.leaves
+
+    def suspects(self, leaf: Leaf) -> bool:
+        """Whether somebody else may have this leaf's key: it was revoked for that."""
+        return leaf.fingerprint in self.compromised or leaf.spki in self.compromised
 
 
 @dataclass(frozen=True)
@@ -150,15 +165,33 @@ class HasValidity(Protocol):
     """A leaf, or what the ledger knows of one."""
 
     @property
+    def serial(self) -> str: ...
+
+    @property
     def not_before(self) -> int: ...
 
     @property
     def not_after(self) -> int: ...
 
 
+def renewal_window(leaf: HasValidity, renew_before: int | None) -> int:
+    """Seconds before its end in which a leaf is to be renewed: the last third of its life unless O(renew_before) says otherwise.
+
+    A leaf that was cut short, so that it lives no longer than that, has the last third as well: it would be due from its birth on.
+    """
+    life = leaf.not_after - leaf.not_before
+    return renew_before if renew_before and renew_before < life else life // 3
+
+
 def renewal_due_at(leaf: HasValidity, renew_before: int | None) -> int:
-    """Unix seconds from which on a leaf is due; by default when a third of its life is left."""
-    return leaf.not_after - (renew_before or (leaf.not_after - leaf.not_before) // 3)
+    """Unix seconds from which on a leaf is due: somewhere in the first half of its window, always the same for one serial.
+
+    Certificates that were issued together are so renewed on different days, and half of the window is left for what goes wrong.
+    """
+    window = renewal_window(leaf, renew_before)
+    digest = hashlib.sha256(leaf.serial.encode()).digest()
+    share = int.from_bytes(digest[:8], "big")  # of 2 ** 64
+    return leaf.not_after - window + (window * share >> 65)
 
 
 def judge(spec: CertificateSpec, have: Have, known: Known, *, now: int) -> Judgement:
@@ -228,6 +261,8 @@ def _untrusted(case: _Case) -> _Finding | None:
     served = case.have.served
     if served is None or not case.known.available or case.known.recognises(served):
         return None
+    if served.leaf and case.known.suspects(served.leaf):
+        return "refuse", Reason("untrusted", compromised_text(served.leaf))
     spki = served.leaf.spki if served.leaf else "nothing"
     seen = (served.said or "its certificate does not validate").rstrip(".")
     return "refuse", Reason(
@@ -235,6 +270,15 @@ def _untrusted(case: _Case) -> _Finding | None:
         f"the peer is not known: {seen}; it serves the key {spki}, which is "
         f"not pinned for '{case.spec.identity}'. Nothing was sent. If the device is yours and new, or has its own "
         "certificate back, compare this fingerprint on site and pin it with playbooks/enrol.yml.",
+    )
+
+
+def compromised_text(leaf: Leaf) -> str:
+    """Why a peer that may even validate is not spoken to, with the next step."""
+    return (
+        f"the peer serves the key {leaf.spki}, which is revoked because somebody else may have it: whoever answers may be anybody. "
+        "Nothing was sent. Remove the certificate on the device itself, on site, compare the fingerprint of the one that it serves "
+        "then, and pin that with playbooks/enrol.yml."
     )
 
 

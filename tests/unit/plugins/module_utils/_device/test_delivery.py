@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from ansible_collections.certfleet.tls.plugins.module_utils._device.delivery import Delivered, deliver, remove
@@ -58,13 +60,29 @@ def test_repair_of_an_expired_leaf_that_the_ledger_knows(plant: Plant) -> None:
     assert deliver(plant.access(known=known), plant.wish(plant.pair())).outcome == "installed"
 
 
-@pytest.mark.parametrize("state", ["unknown", "revoked"])
-def test_an_expired_leaf_that_is_unknown_or_revoked_gets_nothing(plant: Plant, state: str) -> None:
+def test_an_expired_leaf_that_is_unknown_gets_nothing(plant: Plant) -> None:
+    put(plant, plant.pair(not_before=-20, not_after=-10))
+    done = deliver(plant.access(known=plant.known()), plant.wish(plant.pair()))
+    assert done.outcome == "refused"
+    assert plant.requests() == []
+
+
+def test_repair_of_a_revoked_leaf_that_the_ledger_knows(plant: Plant) -> None:
     expired = plant.pair(not_before=-20, not_after=-10)
     put(plant, expired)
-    known = plant.known(leaves={expired.leaf.fingerprint: state} if state == "revoked" else {})
-    done = deliver(plant.access(known=known), plant.wish(plant.pair()))
+    known = plant.known(leaves={expired.leaf.fingerprint: "revoked"})
+    assert deliver(plant.access(known=known), plant.wish(plant.pair())).outcome == "installed"
+
+
+@pytest.mark.parametrize("not_after", [-10, 3600])
+def test_a_key_that_somebody_else_may_have_gets_nothing(plant: Plant, not_after: int) -> None:
+    stolen = plant.pair(not_before=-20, not_after=not_after)
+    put(plant, stolen)
+    known = plant.known(stolen.leaf.spki, leaves={stolen.leaf.fingerprint: "revoked"})
+    access = plant.access(known=dataclasses.replace(known, compromised=frozenset({stolen.leaf.spki})))
+    done = deliver(access, plant.wish(plant.pair()))
     assert done.outcome == "refused"
+    assert "somebody else may have it" in done.said
     assert plant.requests() == []
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import new_serial
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import (
     Failure,
     Have,
@@ -115,6 +116,25 @@ HOST_CASES += [
 ]
 PINNED = replace(KNOWN, pins=frozenset({BUILT_IN.spki}))
 OWN = replace(KNOWN, leaves={LEAF.fingerprint: "issued"})
+STOLEN = Known.from_ca_info(
+    {
+        "authorities": {"fleet": {"anchors": "ROOT", "chain": FLEET.issuing_leaf.pem}},
+        "identities": {
+            "robot-1": {
+                "leaves": [
+                    {
+                        "fingerprint": LEAF.fingerprint,
+                        "spki": LEAF.spki,
+                        "state": "revoked",
+                        "revocation_reason": "key_compromise",
+                    }
+                ]
+            }
+        },
+    },
+    identity="robot-1",
+    authority="fleet",
+)
 ROBOT = spec(api={"name": "mir"})
 DEVICE_CASES = [
     ("validated", device(LEAF, trusted=True), KNOWN, ROBOT, "none", []),
@@ -130,9 +150,33 @@ DEVICE_CASES = [
         ["names_changed"],
     ),
     (
-        "own leaf, revoked",
+        "own leaf, revoked and not validating: for repair",
         device(LEAF, trusted=False),
         replace(KNOWN, leaves={LEAF.fingerprint: "revoked"}),
+        ROBOT,
+        "issue",
+        ["revoked"],
+    ),
+    (
+        "validates, but somebody else may have its key",
+        device(LEAF, trusted=True),
+        STOLEN,
+        ROBOT,
+        "refuse",
+        ["untrusted"],
+    ),
+    (
+        "another leaf of a key that somebody else may have",
+        device(replace(LEAF, fingerprint="another"), trusted=True),
+        STOLEN,
+        ROBOT,
+        "refuse",
+        ["untrusted"],
+    ),
+    (
+        "pinned, but somebody else may have its key",
+        device(LEAF, trusted=False),
+        replace(STOLEN, pins=frozenset({LEAF.spki})),
         ROBOT,
         "refuse",
         ["untrusted"],
@@ -191,22 +235,51 @@ def test_what_the_ca_could_not_tell_is_said() -> None:
     assert judge(spec(), host(), KNOWN, now=NOW).notes == ()
 
 
+SERIALS = st.integers(min_value=1, max_value=2**127).map(lambda number: f"{number:x}")
+
+
 @given(
-    st.integers(min_value=1, max_value=3650), st.integers(min_value=0, max_value=2 * 3650 * DAY), st.floats(0.01, 0.99)
+    st.integers(min_value=1, max_value=3650),
+    st.integers(min_value=0, max_value=2 * 3650 * DAY),
+    st.floats(0.01, 0.99),
+    SERIALS,
 )
-def test_due_exactly_from_the_renewal_point_on(days: int, age: int, share: float) -> None:
+def test_due_exactly_from_the_renewal_point_on(days: int, age: int, share: float, serial: str) -> None:
     lifetime = days * DAY
     renew_before = max(1, int(lifetime * share))
-    leaf = replace(LEAF, not_before=NOW, not_after=NOW + lifetime)
+    leaf = replace(LEAF, serial=serial, not_before=NOW, not_after=NOW + lifetime)
     wanted = replace(spec(), lifetime=lifetime, renew_before=renew_before)
     judgement = judge(wanted, host(leaf, served=None), KNOWN, now=NOW + age)
-    assert codes(judgement) == (["expiring"] if age >= lifetime - renew_before else [])
+    assert codes(judgement) == (["expiring"] if NOW + age >= renewal_due_at(leaf, renew_before) else [])
+    if age < lifetime - renew_before:
+        assert judgement.verdict == "none"
+    if age >= lifetime - renew_before // 2:
+        assert judgement.verdict == "issue"
 
 
-@given(st.integers(min_value=3, max_value=10**9))
-def test_by_default_the_last_third_of_the_life_is_the_window(lifetime: int) -> None:
-    leaf = replace(LEAF, not_before=NOW, not_after=NOW + lifetime)
-    assert abs(renewal_due_at(leaf, None) - (NOW + lifetime * 2 / 3)) <= 1
+@given(st.integers(min_value=3, max_value=10**9), SERIALS)
+def test_by_default_the_last_third_of_the_life_is_the_window(lifetime: int, serial: str) -> None:
+    leaf = replace(LEAF, serial=serial, not_before=NOW, not_after=NOW + lifetime)
+    share = (renewal_due_at(leaf, None) - NOW) / lifetime
+    assert 2 / 3 <= share <= 5 / 6 + 1 / lifetime
+
+
+@given(st.integers(min_value=3, max_value=10**9), st.integers(min_value=0, max_value=10**9), SERIALS)
+def test_a_leaf_that_was_cut_short_is_not_due_from_its_birth_on(lifetime: int, more: int, serial: str) -> None:
+    leaf = replace(LEAF, serial=serial, not_before=NOW, not_after=NOW + lifetime)
+    assert renewal_due_at(leaf, lifetime + more) == renewal_due_at(leaf, None)
+
+
+def test_leaves_of_one_day_are_renewed_on_different_days() -> None:
+    window = 30 * DAY
+    leaves = [replace(LEAF, serial=f"{new_serial():x}") for _number in range(2000)]
+    days = [(renewal_due_at(leaf, window) - (LEAF.not_after - window)) // DAY for leaf in leaves]
+    assert days == [(renewal_due_at(leaf, window) - (LEAF.not_after - window)) // DAY for leaf in leaves]
+    counts = [days.count(day) for day in range(15)]
+    assert sum(counts) == len(leaves)  # all in the first half of the window
+    # An even share would be 133 a day.
+    assert min(counts) > 80
+    assert max(counts) < 200
 
 
 FAILED: dict[str, Any] = {
@@ -242,7 +315,7 @@ def test_ca_info_is_picked_apart_by_identity() -> None:
 @pytest.mark.parametrize(("seconds", "reasons"), [(-1, []), (0, ["expiring"]), (1, ["expiring"])])
 def test_the_renewal_point_itself_is_due(seconds: int, reasons: list[str]) -> None:
     point = renewal_due_at(LEAF, 30 * DAY)
-    assert point == NOW + 60 * DAY
+    assert NOW + 60 * DAY <= point < NOW + 75 * DAY
     wanted = replace(spec(), renew_before=30 * DAY)
     assert codes(judge(wanted, host(), KNOWN, now=point + seconds)) == reasons
 
