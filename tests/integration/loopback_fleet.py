@@ -32,8 +32,8 @@ CONNECTION = {
     "ansible_python_interpreter": sys.executable,
     "ansible_pipelining": True,
 }
-# A leaf of 90 days (2160 h) is due from its first second on.
-DUE_AT_ONCE = {"mir_robot_renew_before": "2159h59m59s"}
+# A leaf of 90 days is due between its 60th and 75th day.
+IN_WINDOW = 76 * 86400
 PLAYBOOK = [
     {
         "name": "Certificates",

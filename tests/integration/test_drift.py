@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from .machines import Lab, log_mark, on, requests_since, robot, served
-from .playbook import Run, site
+from .playbook import Run, later, site
 
 CERTIFICATE = "/mir_persistence/certificate/cert.pem"
 KEY = "/mir_persistence/certificate/key.pem"
@@ -25,7 +25,7 @@ def repaired(host: str, *, endpoints: int = 1, **options: Any) -> Run:
     assert run.rc == 0, run.output
     assert run.changed, run.output
     assert run.proved == (endpoints, endpoints)
-    again = site(limit=host, **{key: value for key, value in options.items() if key != "extra"})
+    again = site(limit=host, **{key: value for key, value in options.items() if key not in ("extra", "environment")})
     assert again.rc == 0, again.output
     assert again.changed == {}
     return run
@@ -104,9 +104,8 @@ def test_traefik_serves_the_old_certificate_although_the_files_are_new(converged
 @pytest.mark.parametrize("host", ["fleet", "robot-2"])
 def test_leaf_in_its_renewal_window(converged: Lab, host: str) -> None:
     before = served(converged.endpoint(host))
-    # A leaf of 90 days (2160 h) is due from its first second on.
-    window = {"mir_robot_renew_before": "2159h59m59s", "mir_fleet_renew_before": "2159h59m59s"}
-    run = repaired(host, extra=window)
+    # A leaf of 90 days is due between its 60th and 75th day. Machines of the lab stay in the present.
+    run = repaired(host, environment=later(76 * 86400), extra={"tls_clock_limit": "80d"})
     assert "installed (expiring)" in run.row(host)
     assert served(converged.endpoint(host)) != before
 

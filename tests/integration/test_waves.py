@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from .loopback_fleet import DUE_AT_ONCE, LoopbackFleet, robot_names
+from .loopback_fleet import IN_WINDOW, LoopbackFleet, robot_names
+from .playbook import later
 
 # The proof finds the new leaf, and a moment later the former one is back: rolled back.
 RELAPSES = "revert=0.15"
@@ -183,8 +184,8 @@ def test_what_failed_is_left_alone_for_a_while(loopback_fleet: LoopbackFleet) ->
     assert (run.rc, run.standings, run.proved) == (0, {"new": {name}}, (1, 1)), run.output
 
     # A renewal that failed: clients are content with the old certificate, so there is nothing to complain of.
-    fleet.has_failed(name, ago=60)
-    run = fleet.run(inventory=fleet.inventory([name], variables=DUE_AT_ONCE))
+    fleet.has_failed(name, ago=60 - IN_WINDOW)
+    run = fleet.run(inventory=inventory, environment=later(IN_WINDOW))
     assert (run.rc, run.standings, run.proved) == (0, {"deferred": {name}}, (1, 1)), run.output
     assert "it has failed once and is left alone until" in run.output
     assert fleet.issued() == {name: 2}

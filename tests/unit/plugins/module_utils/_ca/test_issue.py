@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import build_csr
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.crypto import ec
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import renewal_due_at
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import spki_of
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import is_issued_by, iso, parse_certificate
 
@@ -209,7 +210,8 @@ def test_due_from_the_renewal_point_on(lasting: Workshop, lifetime: int, share: 
     first = lasting.issue(asked)["certificates"][asked["id"]]
     lasting.now += int(lifetime * later)
     again = lasting.issue(asked)["certificates"][asked["id"]]
-    due = NOW + lifetime - (renew_before or (lifetime + min(3600, lifetime // 10)) // 3)
+    # The ledger's entry is due when the judge finds the certificate due.
+    due = renewal_due_at(parse_certificate(first["certificate"]), renew_before or None)
     assert again["issued"] is (lasting.now >= due)
     assert (again["serial"] == first["serial"]) is not again["issued"]
 
