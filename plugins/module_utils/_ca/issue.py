@@ -10,14 +10,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from .._x509.build import new_serial
+from .._x509.constraints import Constraints
 from .._x509.errors import X509Error
 from .._x509.judge import renewal_due_at
 from .._x509.parse import iso
 from .errors import CAError, ItemError
+from .holders import Claim, Conflict, Declared, Names, differing, hold
 from .known import check_known
 from .ledger import Entry, Ledger, Signed
 from .lock import WAIT, locked
-from .orders import Order, read_orders
+from .orders import Order, admit, read_orders, request_id
+from .policy import Policy
+from .refusals import Refusal, clear_refusals, note_refusals, refused_before
 from .store import Store
 
 # Clocks of devices are late more often than the CA's: a new leaf is good for them too.
@@ -47,6 +51,12 @@ class Issuer(Protocol):
     @property
     def not_after(self) -> int: ...
 
+    @property
+    def policy(self) -> Policy: ...
+
+    @property
+    def constraints(self) -> Constraints | None: ...
+
     def unlock(self) -> None: ...
 
     def sign(self, order: Order, *, serial: str, not_before: int, not_after: int) -> Signed: ...
@@ -58,72 +68,88 @@ def issue(
     store: Store,
     open_issuer: Callable[[str], Issuer],
     now: int,
+    declared: Declared = frozenset(),
     wait: float = WAIT,
 ) -> dict[str, Any]:
     """Sign what is asked for, or return what is in force already.
 
-    Returns C(chains), PEM by authority, and C(certificates) by id: the certificate, or an C(error) with code and message
-    where only this one is refused. Raises CAError when nothing at all could be done.
+    O(declared): names that identities share on purpose which ask for nothing now. Returns C(chains), PEM by authority, and
+    C(certificates) by id: the certificate, or an C(error) with code and message where only this one is refused. Raises CAError
+    when nothing at all could be done.
     """
     store.require()
-    orders, refused = read_orders(requests)
+    asked = list(requests)
+    orders, refused = read_orders(asked)
     with locked(store.directory, wait=wait), Ledger.open(store.ledger) as ledger:
         ledger.refuse_frozen()
-        return _Batch(ledger, open_issuer, refused, now=now).run(orders)
+        batch = _Batch(ledger, open_issuer, now=now)
+        for key, error in refused.items():
+            batch.refuse(key, error)
+        return batch.run(orders, asked, declared)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Case:
+    """An order that its authority's rules allow, with what is in force for it or reserved."""
+
+    order: Order
+    claim: Claim
+    notes: tuple[str, ...]
+    entry: Entry
 
 
 class _Batch:
-    def __init__(
-        self, ledger: Ledger, open_issuer: Callable[[str], Issuer], refused: dict[str, ItemError], *, now: int
-    ) -> None:
+    def __init__(self, ledger: Ledger, open_issuer: Callable[[str], Issuer], *, now: int) -> None:
         self._ledger = ledger
         self._open_issuer = open_issuer
         self._now = now
         self._opened: dict[str, Issuer | CAError] = {}
+        self._locked: dict[str, CAError] = {}
         self._chains: dict[str, str] = {}
         self._answers: dict[str, dict[str, Any]] = {}
-        for key, error in refused.items():
-            self._refuse(key, error)
 
-    def run(self, orders: Sequence[Order]) -> dict[str, Any]:
-        due = [order for order in orders if not self._answered_from_ledger(order)]
-        reserved = self._reserve(due)
-        signed = self._sign(reserved)
-        if signed:
-            self._ledger.store([item for _order, _entry, item in signed], now=self._now)
-        for order, entry, item in signed:
-            self._answer(order, dataclasses.replace(entry, fingerprint=item.fingerprint, pem=item.pem), issued=True)
+    def run(self, orders: Iterable[Order], asked: Iterable[Mapping[str, Any]], declared: Declared) -> dict[str, Any]:
+        """Answer the orders; O(asked) are all requests, also those that were refused already."""
+        cases = self._cases(orders)
+        found = [case for case in cases if case.entry.id]
+        names = Names(self._ledger, [case.claim for case in cases], declared)
+        due = [case for case in cases if not case.entry.id and self._may_hold(case.claim, names, key=case.order.id)]
+        if due:
+            self._ledger.reserve([case.entry for case in due], now=self._now)
+        signed = self._sign(due)
+        self._write(signed, found, asked)
+        for case in found:
+            self._answer(case, issued=False)
+        for case, item in signed:
+            entry = dataclasses.replace(case.entry, fingerprint=item.fingerprint, pem=item.pem)
+            self._answer(dataclasses.replace(case, entry=entry), issued=True)
         return {"chains": self._chains, "certificates": self._answers}
 
-    def _answered_from_ledger(self, order: Order) -> bool:
-        """Whether the order needs no signature: there is a leaf in force, or it cannot be served at all."""
-        try:
-            issuer = self._issuer(order.authority)
-        except CAError as exc:
-            self._refuse(order.id, exc)
-            return True
+    def _cases(self, orders: Iterable[Order]) -> list[_Case]:
+        cases = []
+        for order in orders:
+            try:
+                cases.append(self._case(order))
+            except CAError as exc:
+                self.refuse(order.id, exc)
+        return cases
+
+    def _case(self, asked: Order) -> _Case:
+        issuer = self._issuer(asked.authority)
+        order, profile, notes = admit(asked, policy=issuer.policy, constraints=issuer.constraints)
+        return _Case(order, order.claim(profile), notes, self._in_force(order, issuer) or self._new(order, issuer))
+
+    def _in_force(self, order: Order, issuer: Issuer) -> Entry | None:
+        """The leaf that is what the order asks for, if there is one that is not due."""
         wanted = (order.authority, issuer.spki, order.profile, order.common_name, order.names)
         for entry in self._ledger.find_issued(identity=order.identity, name=order.name, spki=order.spki):
             same = (entry.authority, entry.issuer, entry.profile, entry.common_name, entry.names) == wanted
             if same and self._now < renewal_due_at(entry, order.renew_before):
-                self._answer(order, entry, issued=False)
-                return True
-        return False
+                return entry
+        return None
 
-    def _reserve(self, orders: Iterable[Order]) -> list[tuple[Order, Entry]]:
-        """Serials for those orders whose authority can sign now, written to the ledger."""
-        reserved = []
-        for order in orders:
-            try:
-                reserved.append((order, self._entry(order)))
-            except CAError as exc:
-                self._refuse(order.id, exc)
-        if reserved:
-            self._ledger.reserve([entry for _order, entry in reserved], now=self._now)
-        return reserved
-
-    def _entry(self, order: Order) -> Entry:
-        issuer = self._issuer(order.authority)
+    def _new(self, order: Order, issuer: Issuer) -> Entry:
+        """What is to be reserved, if the authority can sign now."""
         if issuer.not_after <= self._now:
             raise ItemError(
                 f"{order.id}: the issuing CA of authority '{order.authority}' has expired ({iso(issuer.not_after)}), it signs nothing "
@@ -147,46 +173,81 @@ class _Batch:
             lifetime=order.lifetime,
         )
 
-    def _sign(self, reserved: Iterable[tuple[Order, Entry]]) -> list[tuple[Order, Entry, Signed]]:
+    def _may_hold(self, claim: Claim, names: Names, *, key: str) -> bool:
+        conflict = names.admit(claim, profiles=self._issuer(claim.authority).policy.profiles, now=self._now)
+        if conflict:
+            self.refuse(key, ItemError(f"{key}: {_why_held(conflict, claim)}", code="name_held"))
+        return conflict is None
+
+    def _sign(self, due: Iterable[_Case]) -> list[tuple[_Case, Signed]]:
         signed = []
-        for order, entry in reserved:
-            issuer = self._issuer(order.authority)
+        for case in due:
+            order, entry = case.order, case.entry
             try:
-                item = issuer.sign(order, serial=entry.serial, not_before=entry.not_before, not_after=entry.not_after)
+                item = self._issuer(order.authority).sign(
+                    order, serial=entry.serial, not_before=entry.not_before, not_after=entry.not_after
+                )
             except (X509Error, ValueError) as exc:
                 # Its serial stays reserved in the ledger and is never used.
-                self._refuse(order.id, ItemError(f"{order.id}: could not be signed: {exc}", code="not_signed"))
+                self.refuse(order.id, ItemError(f"{order.id}: could not be signed: {exc}", code="not_signed"))
                 continue
-            signed.append((order, entry, item))
+            signed.append((case, item))
         return signed
+
+    def _write(
+        self, signed: Sequence[tuple[_Case, Signed]], found: Sequence[_Case], asked: Iterable[Mapping[str, Any]]
+    ) -> None:
+        """What was signed, who holds its names, and what was refused: all of it, or nothing."""
+        refusals = self._refusals(asked)
+        given_out = [(case.order.identity, case.order.name) for case in (*found, *(case for case, _item in signed))]
+        forgiven = refused_before(self._ledger, given_out)
+        claims = [*differing(self._ledger, (case.claim for case in found)), *(case.claim for case, _item in signed)]
+        if not (signed or refusals or forgiven or claims):
+            return
+        with self._ledger.transaction():
+            self._ledger.store((item for _case, item in signed), now=self._now)
+            hold(self._ledger, claims)
+            clear_refusals(self._ledger, forgiven)
+            note_refusals(self._ledger, refusals, now=self._now)
+
+    def _refusals(self, asked: Iterable[Mapping[str, Any]]) -> list[Refusal]:
+        """Of all requests that say whose certificate they are about."""
+        found = {}
+        for request in asked if any("error" in answer for answer in self._answers.values()) else ():
+            error = self._answers.get(request_id(request), {}).get("error")
+            if error and request.get("identity") and request.get("name"):
+                holder = str(request["identity"]), str(request["name"])
+                found[holder] = Refusal(*holder, error["code"], error["message"])
+        return list(found.values())
 
     def _issuer(self, authority: str) -> Issuer:
         if authority not in self._opened:
             try:
-                self._opened[authority] = self._known(self._open_issuer(authority))
+                issuer = self._open_issuer(authority)
+                check_known(self._ledger, issuer.name, issuer.fingerprints)
+                self._opened[authority] = issuer
             except CAError as exc:
                 self._opened[authority] = exc
-        issuer = self._opened[authority]
-        if isinstance(issuer, CAError):
-            raise CAError(str(issuer), code=issuer.code) from issuer
-        return issuer
+        found = self._opened[authority]
+        if isinstance(found, CAError):
+            raise CAError(str(found), code=found.code) from found
+        return found
 
     def _unlock(self, issuer: Issuer) -> None:
-        try:
-            issuer.unlock()
-        except CAError as exc:
-            # For the authority's further orders as well: they need not ask again.
-            self._opened[issuer.name] = exc
-            raise
+        if issuer.name not in self._locked:
+            try:
+                issuer.unlock()
+                return
+            except CAError as exc:
+                # The authority's further orders need not ask again: each time takes as long as opening the key.
+                self._locked[issuer.name] = exc
+        said = self._locked[issuer.name]
+        raise CAError(str(said), code=said.code) from said
 
-    def _known(self, issuer: Issuer) -> Issuer:
-        check_known(self._ledger, issuer.name, issuer.fingerprints)
-        return issuer
-
-    def _answer(self, order: Order, entry: Entry, *, issued: bool) -> None:
-        issuer = self._issuer(order.authority)
-        self._chains[order.authority] = issuer.chain
-        notes = []
+    def _answer(self, case: _Case, *, issued: bool) -> None:
+        order, entry = case.order, case.entry
+        self._chains.setdefault(order.authority, self._issuer(order.authority).chain)
+        notes = list(case.notes) if issued else []
         if issued and entry.not_after < self._now + order.lifetime:
             notes.append(
                 f"ends {iso(entry.not_after)} with its issuing CA, not {iso(self._now + order.lifetime)} as asked: "
@@ -203,5 +264,20 @@ class _Batch:
             "notes": notes,
         }
 
-    def _refuse(self, key: str, error: CAError) -> None:
+    def refuse(self, key: str, error: CAError) -> None:
+        """The answer to a request that gets no certificate."""
         self._answers[key] = {"error": {"code": error.code, "message": str(error)}}
+
+
+def _why_held(conflict: Conflict, claim: Claim) -> str:
+    """The sentence for people, with the next step."""
+    if conflict.agreed:
+        return (
+            f"'{conflict.holder}' has not said that it shares {conflict.name}. Nothing was issued. Put the name into shared_names of "
+            f"'{conflict.holder}' as well, and run for both of them at once."
+        )
+    return (
+        f"'{conflict.holder}' holds the name {conflict.name} in authority '{claim.authority}'. Nothing was issued, since clients could "
+        f"not tell the two apart. Correct the names of one of them; if '{claim.identity}' has taken its place, rename or decommission "
+        f"'{conflict.holder}' first; if both serve that name on purpose, put it into shared_names of both."
+    )

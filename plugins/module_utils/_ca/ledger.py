@@ -325,7 +325,10 @@ class Ledger:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that is run within it is in the ledger, on disk, when it ends; or none of it."""
+        """All that is run within it is in the ledger, on disk, when it ends; or none of it. One within another is a part of that."""
+        if self._connection.in_transaction:
+            yield
+            return
         self.run("BEGIN IMMEDIATE")
         try:
             yield

@@ -5,18 +5,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from .._x509.build import sign_leaf
+from .._x509.constraints import Constraints, constraints_of
 from .._x509.crypto import hashes, serialization
 from .._x509.errors import X509Error
 from .._x509.keys import load_key, spki_of
-from .._x509.parse import Leaf, is_issued_by, load_certificate, to_leaf
+from .._x509.parse import Leaf, is_issued_by, load_certificate, parse_bundle, to_leaf
+from .._x509.profiles import choose_profile
 from .errors import CAError
 from .ledger import Signed
 from .orders import Order
 from .passphrase import Passphrase
-from .store import Store
+from .policy import Policy, read_policy
+from .store import Published, Store
+
+
+@dataclass(frozen=True)
+class Chain:
+    """An authority's own certificates, each signed by the next: issuing CA, intermediates C(above) it (mostly none), root."""
+
+    issuing: Leaf
+    above: tuple[Leaf, ...]
+    root: Leaf
+
+    @property
+    def sent(self) -> tuple[Leaf, ...]:
+        """What servers send along with their leaf."""
+        return (self.issuing, *self.above)
+
+    @property
+    def not_after(self) -> int:
+        """When the first of them ends: then nothing below it is valid any more."""
+        return min(leaf.not_after for leaf in (*self.sent, self.root))
 
 
 class LocalIssuer:
@@ -27,9 +50,11 @@ class LocalIssuer:
         self._store = store
         self._passphrase = passphrase
         self._certificate = _load(store, authority, "issuing", self._published.chain)
-        self._issuing = to_leaf(self._certificate)
-        root = to_leaf(_load(store, authority, "root", self._published.anchors))
-        check_chain(store, authority, root=root, issuing=self._issuing)
+        self._chain = _checked_chain(store, self._published)
+        self._policy = read_policy(store, authority)
+        # A chain that others signed may lack the limits that were asked for: they hold all the same.
+        limits = constraints_of(self._certificate) or self._policy.constraints
+        self._constraints = limits or None
         self._key: Any = None
 
     @property
@@ -49,17 +74,27 @@ class LocalIssuer:
     @property
     def spki(self) -> str:
         """The key that signs."""
-        return self._issuing.spki
+        return self._chain.issuing.spki
 
     @property
     def not_after(self) -> int:
         """No leaf may outlive this."""
-        return self._issuing.not_after
+        return self._chain.not_after
+
+    @property
+    def policy(self) -> Policy:
+        """What it signs."""
+        return self._policy
+
+    @property
+    def constraints(self) -> Constraints | None:
+        """The names that it may certify; None: all."""
+        return self._constraints
 
     def unlock(self) -> None:
         """Decrypt the issuing key, before anything is reserved for it."""
         if self._key is None:
-            self._key = open_key(self._store, self.name, "issuing", self._passphrase, spki=self._issuing.spki)
+            self._key = open_key(self._store, self.name, "issuing", self._passphrase, spki=self.spki)
 
     def sign(self, order: Order, *, serial: str, not_before: int, not_after: int) -> Signed:
         """One leaf."""
@@ -67,7 +102,7 @@ class LocalIssuer:
             order.public_key,
             issuer=self._certificate,
             issuer_key=self._key,
-            profile=order.profile,
+            profile=choose_profile(order.profile, self._policy.profiles, where=order.id),
             common_name=order.common_name,
             names=order.names,
             serial=int(serial, 16),
@@ -106,12 +141,26 @@ def open_key(store: Store, authority: str, part: str, passphrase: Passphrase, *,
     return key
 
 
-def check_chain(store: Store, authority: str, *, root: Leaf, issuing: Leaf) -> None:
-    """Raise CAError unless these two are a root and an issuing CA that it signed."""
+def read_chain(store: Store, authority: str) -> Chain:
+    """An authority's own certificates, checked to belong together."""
+    return _checked_chain(store, store.read(authority))
+
+
+def read_pair(store: Store, authority: str) -> tuple[Leaf, Leaf]:
+    """(root, issuing) of an authority, checked to belong together."""
+    chain = read_chain(store, authority)
+    return chain.root, chain.issuing
+
+
+def _checked_chain(store: Store, published: Published) -> Chain:
+    authority = published.name
+    root = to_leaf(_load(store, authority, "root", published.anchors))
+    _load(store, authority, "issuing", published.chain)
+    sent = parse_bundle(published.chain, where=store.path(authority, "issuing.pem"))
     said = None
     if not root.is_ca or not is_issued_by(root, root):
         said = "root.pem is no root certificate"
-    elif not issuing.is_ca or not is_issued_by(issuing, root):
+    elif not all(leaf.is_ca and is_issued_by(leaf, issuer) for leaf, issuer in zip(sent, [*sent[1:], root])):
         said = "issuing.pem is no CA certificate that root.pem signed"
     if said:
         raise CAError(
@@ -119,15 +168,7 @@ def check_chain(store: Store, authority: str, *, root: Leaf, issuing: Leaf) -> N
             "your backup.",
             code="half_ca",
         )
-
-
-def read_pair(store: Store, authority: str) -> tuple[Leaf, Leaf]:
-    """(root, issuing) of an authority, checked to belong together."""
-    published = store.read(authority)
-    root = to_leaf(_load(store, authority, "root", published.anchors))
-    issuing = to_leaf(_load(store, authority, "issuing", published.chain))
-    check_chain(store, authority, root=root, issuing=issuing)
-    return root, issuing
+    return Chain(sent[0], tuple(sent[1:]), root)
 
 
 def _load(store: Store, authority: str, part: str, pem: str) -> Any:

@@ -8,15 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from .._x509.build import check_profile
+from .._x509.constraints import Constraints
 from .._x509.errors import X509Error
 from .._x509.keys import KEY_TYPES
-from .._x509.names import parse_names
+from .._x509.names import parse_names, parse_shared_names
 from .._x509.parse import parse_csr
+from .._x509.profiles import Profile, check_profile, choose_profile
 from .errors import ItemError
+from .holders import Claim, held_names
+from .policy import Policy
 
 _IDENTITY = re.compile(r"[^/\s\x00-\x1f\x7f]{1,253}\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
@@ -26,7 +29,10 @@ _REASON = re.compile(r"[a-z0-9_]{1,64}\Z")
 
 @dataclass(frozen=True)
 class Order:
-    """A request whose CSR, names and profile were found right. Spans in seconds; C(names) are normalised."""
+    """A request that was found right by itself. Spans in seconds; names are normalised.
+
+    C(shared): names that other identities may have too. Whether its authority signs it is for admit() to say.
+    """
 
     id: str
     identity: str
@@ -40,6 +46,37 @@ class Order:
     lifetime: int
     renew_before: int | None
     reasons: tuple[str, ...]
+    shared: tuple[str, ...] = ()
+
+    def claim(self, profile: Profile) -> Claim:
+        """The names that its certificate will hold."""
+        names = held_names(self.names, self.common_name, profile=profile)
+        return Claim(self.identity, self.name, self.authority, names, frozenset(self.shared))
+
+
+def admit(order: Order, *, policy: Policy, constraints: Constraints | None) -> tuple[Order, Profile, tuple[str, ...]]:
+    """What the authority's rules make of an order: it as it will be signed, its profile, and remarks. Raises ItemError."""
+    with _refused_as("bad_profile", where=order.id):
+        profile = choose_profile(order.profile, policy.profiles, where=f"{order.id}, authority '{order.authority}'")
+    if not order.names and ("serverAuth" in profile.usages or order.common_name is None):
+        raise ItemError(
+            f"{order.id}: there is no name to certify. Give names (or, for a client, a common_name).", code="bad_names"
+        )
+    outside = constraints.outside(order.names, order.common_name) if constraints else ()
+    if outside:
+        raise ItemError(
+            f"{order.id}: the authority '{order.authority}' does not certify {', '.join(outside)}: it is limited to other domains "
+            "and networks, and clients would reject the certificate. Nothing was issued. Correct the names, or add to "
+            "tls_ca_domains or tls_ca_networks and run playbooks/ca.yml, then run again.",
+            code="outside_constraints",
+        )
+    if profile.max_lifetime is None or order.lifetime <= profile.max_lifetime:
+        return order, profile, ()
+    note = (
+        f"lives {profile.max_lifetime} s, not {order.lifetime} s as asked: profile '{profile.name}' of authority "
+        f"'{order.authority}' allows no more"
+    )
+    return replace(order, lifetime=profile.max_lifetime), profile, (note,)
 
 
 def read_orders(requests: Iterable[Mapping[str, Any]]) -> tuple[list[Order], dict[str, ItemError]]:
@@ -92,8 +129,9 @@ def read_order(request: Mapping[str, Any]) -> Order:
         profile = check_profile(str(request.get("profile") or ""), where=where)
     with _refused_as("bad_names", where=where):
         names = parse_names(request.get("names") or (), where=where)
+        shared = parse_shared_names(request.get("shared_names") or (), where=f"{where}, shared_names")
     common_name = str(request["common_name"]) if request.get("common_name") else None
-    _check_subject(common_name, names, profile=profile, where=where)
+    _check_subject(common_name, where=where)
     lifetime, renew_before = _spans(request, where=where)
     return Order(
         id=where,
@@ -108,6 +146,7 @@ def read_order(request: Mapping[str, Any]) -> Order:
         lifetime=lifetime,
         renew_before=renew_before,
         reasons=tuple(str(reason) for reason in request.get("reasons") or () if _REASON.match(str(reason))),
+        shared=shared,
     )
 
 
@@ -121,15 +160,11 @@ def _refused_as(code: str, *, where: str) -> Iterator[None]:
         raise ItemError(f"{where}: a field has a type that it must not have ({exc}).", code="bad_request") from exc
 
 
-def _check_subject(common_name: str | None, names: tuple[str, ...], *, profile: str, where: str) -> None:
+def _check_subject(common_name: str | None, *, where: str) -> None:
     if common_name is not None and not _COMMON_NAME.match(common_name):
         raise ItemError(
             f"{where}: the common_name is longer than 64 or has a comma, quote or control character. Shorten it.",
             code="bad_names",
-        )
-    if not names and (profile != "client" or common_name is None):
-        raise ItemError(
-            f"{where}: there is no name to certify. Give names (or, for a client, a common_name).", code="bad_names"
         )
 
 

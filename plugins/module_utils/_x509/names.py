@@ -25,6 +25,16 @@ def parse_names(values: Iterable[str], *, where: str) -> tuple[str, ...]:
     return tuple(sorted({_parse_name(str(value), where=where) for value in values}, key=_order))
 
 
+def parse_shared_names(values: Iterable[str], *, where: str) -> tuple[str, ...]:
+    """Names that several identities have on purpose: as parse_names() has them, and C(CN:...) for a common name of clients."""
+    if isinstance(values, (str, bytes)):
+        raise X509Error(f'{where}: shared_names is a text, not a list. Write ["{values!s}"].')
+    given = [str(value).strip() for value in values]
+    common_names = {value for value in given if value.startswith("CN:")}
+    names = parse_names((value for value in given if value not in common_names), where=where)
+    return (*names, *sorted(common_names))
+
+
 def _order(name: str) -> tuple[bool, str]:
     return (not name.startswith("DNS:"), name)
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import sqlite3
 from pathlib import Path
@@ -32,6 +33,12 @@ def wish(name: str = "fleet", **options: Any) -> Wish:
     return Wish.from_options({"name": name, "root": root, "issuing": issuing, **options})
 
 
+def address_of(identity: str) -> str:
+    """An address of its own for every identity."""
+    digest = hashlib.sha256(identity.encode()).digest()
+    return "198.19.1.11" if identity == "robot-1" else f"2001:2::{digest[:8].hex(':', 2)}"
+
+
 def request(identity: str = "robot-1", *, key: int = 0, **changes: Any) -> dict[str, Any]:
     """What the engine asks for; the CSR is for one of KEYS and asks for nothing itself."""
     name = changes.get("name", "https")
@@ -42,7 +49,7 @@ def request(identity: str = "robot-1", *, key: int = 0, **changes: Any) -> dict[
         "authority": "fleet",
         "profile": "server",
         "common_name": identity,
-        "names": [f"DNS:{identity}.plant.example", "IP:198.19.1.11"],
+        "names": [f"DNS:{identity}.plant.example", f"IP:{address_of(identity)}"],
         "csr": build_csr(KEYS[key], common_name=None, names=()),
         "spki": spki_of(KEYS[key].public_key()),
         "lifetime": 90 * DAY,

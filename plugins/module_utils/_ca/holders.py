@@ -1,0 +1,121 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who holds which name of an authority: C(DNS:...), C(IP:...), and C(CN:...) where clients are known by it.
+
+An identity holds a name as long as it has a certificate in force with it. The table only tells where to look, so what ends
+such a certificate (a newer one in service, a revocation, its time) frees its names without any further step.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from .._x509.profiles import Profile
+from .ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The names that a certificate would hold for its identity, and those that it would share on purpose."""
+
+    identity: str
+    certificate: str
+    authority: str
+    names: tuple[str, ...]
+    shared: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A claimed name that O(holder) has. C(agreed): the claim would share it, but the holder does not."""
+
+    name: str
+    holder: str
+    agreed: bool
+
+
+# (authority, identity, name): names that an identity shares on purpose, whether or not it asks for a certificate now.
+Declared = frozenset[tuple[str, str, str]]
+
+
+def held_names(names: Iterable[str], common_name: str | None, *, profile: Profile) -> tuple[str, ...]:
+    """What a certificate of that profile holds."""
+    known_by = (f"CN:{common_name}",) if common_name and profile.is_for_clients else ()
+    return (*names, *known_by)
+
+
+class Names:
+    """The names of one batch: claims are let in one after the other, in the order of the requests."""
+
+    def __init__(self, ledger: Ledger, claims: Sequence[Claim], declared: Declared = frozenset()) -> None:
+        self._ledger = ledger
+        self._asked = {(claim.authority, claim.identity, claim.certificate): frozenset(claim.names) for claim in claims}
+        self._declared = declared | {
+            (claim.authority, claim.identity, name) for claim in claims for name in claim.shared
+        }
+        self._admitted: dict[tuple[str, str], set[str]] = {}
+
+    def admit(self, claim: Claim, *, profiles: Mapping[str, Profile], now: int) -> Conflict | None:
+        """Take the names, or tell which one somebody else has."""
+        for name in claim.names:
+            others = {
+                str(row["identity"]): bool(row["shared"])
+                for row in self._ledger.run(
+                    "SELECT identity, shared FROM holders WHERE authority = ? AND name = ? AND identity != ?",
+                    (claim.authority, name, claim.identity),
+                )
+                if self._holds(str(row["identity"]), name, authority=claim.authority, profiles=profiles, now=now)
+            }
+            others.update(
+                (identity, False)
+                for identity in self._admitted.get((claim.authority, name), ())
+                if identity != claim.identity and identity not in others
+            )
+            for holder, shares in sorted(others.items()):
+                agreed = name in claim.shared
+                if not agreed or not (shares or (claim.authority, holder, name) in self._declared):
+                    return Conflict(name, holder, agreed)
+        for name in claim.names:
+            self._admitted.setdefault((claim.authority, name), set()).add(claim.identity)
+        return None
+
+    def _holds(self, identity: str, name: str, *, authority: str, profiles: Mapping[str, Profile], now: int) -> bool:
+        """Whether a certificate in force has it, other than one that this very batch replaces by one without it."""
+        rows = self._ledger.run(
+            "SELECT name, names, common_name, profile FROM certificates"
+            " WHERE identity = ? AND state = 'issued' AND authority = ? AND not_after >= ?",
+            (identity, authority, now),
+        )
+        for row in rows:
+            if name not in self._asked.get((authority, identity, str(row["name"])), {name}):
+                continue
+            profile = profiles.get(row["profile"])
+            is_known_by = row["common_name"] and (profile is None or profile.is_for_clients)
+            if name in json.loads(row["names"]) or (is_known_by and name == f"CN:{row['common_name']}"):
+                return True
+        return False
+
+
+def hold(ledger: Ledger, claims: Iterable[Claim]) -> None:
+    """Write down who may hold what, within a transaction of the ledger."""
+    ledger.run_many(
+        "INSERT INTO holders (authority, name, identity, shared) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (authority, name, identity) DO UPDATE SET shared = excluded.shared",
+        ((claim.authority, name, claim.identity, name in claim.shared) for claim in claims for name in claim.names),
+    )
+
+
+def differing(ledger: Ledger, claims: Iterable[Claim]) -> list[Claim]:
+    """Those claims whose sharing is not what the ledger says of it."""
+    found = []
+    for claim in claims:
+        rows = ledger.run(
+            "SELECT name, shared FROM holders WHERE identity = ? AND authority = ?", (claim.identity, claim.authority)
+        )
+        is_shared = {str(row["name"]): bool(row["shared"]) for row in rows}
+        if any(is_shared.get(name) != (name in claim.shared) for name in claim.names):
+            found.append(claim)
+    return found
