@@ -9,7 +9,6 @@ Verdicts, worst first: C(refuse > issue > install > reload > none).
 from __future__ import annotations
 
 import hashlib
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol

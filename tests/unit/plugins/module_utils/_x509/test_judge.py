@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import new_serial
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import new_serial
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import (
     Failure,
     Have,
@@ -234,9 +233,6 @@ def test_a_staged_pair_that_fits_is_tried_before_a_new_one_is_issued() -> None:
 def test_what_the_ca_could_not_tell_is_said() -> None:
     assert judge(spec(), host(), Known(False, "CA down"), now=NOW).notes == ("judged without the CA: CA down",)
     assert judge(spec(), host(), KNOWN, now=NOW).notes == ()
-
-
-SERIALS = st.integers(min_value=1, max_value=2**127).map(lambda number: f"{number:x}")
 
 
 SERIALS = st.integers(min_value=1, max_value=2**127).map(lambda number: f"{number:x}")
