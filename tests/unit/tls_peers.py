@@ -18,6 +18,7 @@ from typing import Any
 from ansible_collections.certfleet.tls.plugins.module_utils._x509 import build, keys, parse
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.crypto import serialization
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.names import parse_names
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.profiles import BUILT_IN
 
 DAY = 86400
 
@@ -44,10 +45,10 @@ class TestAuthority:
     def __init__(self, name: str = "Test") -> None:
         now = int(time.time())
         root_key, self._key = keys.new_key("ec-p256"), keys.new_key("ec-p256")
-        span: dict[str, Any] = {"organization": None, "not_before": now - 100 * DAY, "not_after": now + 1000 * DAY}
-        root = build.build_root(root_key, common_name=f"{name} Root", **span)
+        span: dict[str, Any] = {"not_before": now - 100 * DAY, "not_after": now + 1000 * DAY}
+        root = build.build_root(root_key, common_name=f"{name} Root", organization=None, **span)
         self._issuing = build.build_issuing(
-            self._key.public_key(), root=root, root_key=root_key, common_name=f"{name} Issuing", **span
+            self._key.public_key(), root=root, root_key=root_key, subject=build.ca_name(f"{name} Issuing"), **span
         )
         self.anchors = root.public_bytes(serialization.Encoding.PEM).decode()
         self.chain = self._issuing.public_bytes(serialization.Encoding.PEM).decode()
@@ -91,7 +92,7 @@ class TestAuthority:
             public_key,
             issuer=self._issuing,
             issuer_key=self._key,
-            profile=profile,
+            profile=BUILT_IN[profile],
             common_name=common_name,
             names=parse_names(names, where="test"),
             serial=build.new_serial(),

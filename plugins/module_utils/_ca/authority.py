@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._x509.build import build_issuing, build_root
+from .._x509.build import build_issuing, build_root, ca_name
 from .._x509.crypto import serialization, x509
 from .._x509.duration import parse_duration
 from .._x509.keys import check_key_type, key_to_pem, new_key
@@ -165,8 +165,7 @@ def _create(wish: Wish, *, store: Store, secret: bytes, now: int) -> tuple[Leaf,
         issuing_key.public_key(),
         root=root,
         root_key=root_key,
-        common_name=wish.issuing.common_name,
-        organization=wish.organization,
+        subject=ca_name(wish.issuing.common_name, wish.organization),
         not_before=not_before,
         not_after=min(now + wish.issuing.lifetime, root_end),
     )

@@ -60,6 +60,24 @@ def write_file(path: str, data: bytes) -> None:
         sync_folder(folder)
 
 
+def replace_file(path: str, data: bytes) -> None:
+    """A private file with this content, in the place of the one that may be there: either of them is there, whole."""
+    folder, name = os.path.split(path)
+    aside = os.path.join(folder, f"{ASIDE}{name}-{secrets.token_hex(8)}")
+    with explained("write", path):
+        try:
+            _write_new(aside, data)
+            os.rename(aside, path)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(aside)
+        for entry in os.listdir(folder):
+            # Left by a writer that was killed; there is never more than one at work.
+            if entry.startswith(f"{ASIDE}{name}-"):
+                os.unlink(os.path.join(folder, entry))
+        sync_folder(folder)
+
+
 def publish_folder(path: str, files: Mapping[str, bytes]) -> None:
     """A new private folder with these files: built beside its place, then moved there in one step."""
     parent, name = os.path.split(path)

@@ -3,7 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The authorities' files. Reading the public half needs the standard library alone; keys are opened in local.py.
 
-C(<directory>/authorities/<name>/) holds C(root.pem), C(root.key), C(issuing.pem) and C(issuing.key), the keys encrypted.
+C(<directory>/authorities/<name>/) holds C(root.pem), C(issuing.pem) (the issuing CA first, then what is between it and the
+root), C(issuing.key) and, unless it is kept elsewhere, C(root.key), the keys encrypted; also C(policy.json) and the CRLs.
+C(<directory>/pending/<name>/) holds what waits for a signature from elsewhere: C(issuing.csr), and C(issuing.key) as long as
+there is no such authority.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import re
 import ssl
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from .durable import PRIVATE_FILE, PRIVATE_FOLDER, explained, make_folder, publish_folder
@@ -22,7 +26,10 @@ from .lock import LOCK_FILE
 
 DEFAULT_DIRECTORY = "/var/lib/certfleet"
 LEDGER_FILE = "ledger.sqlite"
-FILES = ("root.pem", "root.key", "issuing.pem", "issuing.key")
+FILES = ("root.pem", "issuing.pem", "issuing.key")
+ROOT_KEY = "root.key"
+PENDING_KEY, PENDING_CSR = "issuing.key", "issuing.csr"
+_END = "-----END CERTIFICATE-----"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
@@ -42,6 +49,7 @@ class Store:
     def __init__(self, directory: str) -> None:
         self.directory = os.path.abspath(directory)
         self.authorities = os.path.join(self.directory, "authorities")
+        self.pending = os.path.join(self.directory, "pending")
         self.ledger = os.path.join(self.directory, LEDGER_FILE)
 
     def path(self, authority: str, file: str = "") -> str:
@@ -54,15 +62,18 @@ class Store:
             )
         return os.path.join(self.authorities, authority, file).rstrip(os.sep)
 
+    def pending_path(self, authority: str, file: str = "") -> str:
+        """Where the folder is that waits for a signature from elsewhere, or one of its files."""
+        self.path(authority)
+        return os.path.join(self.pending, authority, file).rstrip(os.sep)
+
     def names(self) -> list[str]:
         """All authorities, whole or not (one that is being built aside has a name that is none)."""
-        with explained("read", self.authorities):
-            try:
-                return sorted(
-                    entry.name for entry in os.scandir(self.authorities) if _NAME.match(entry.name) and entry.is_dir()
-                )
-            except FileNotFoundError:
-                return []
+        return _folders_in(self.authorities)
+
+    def pending_names(self) -> list[str]:
+        """All authorities of which something waits for a signature from elsewhere."""
+        return _folders_in(self.pending)
 
     def has_ledger(self) -> bool:
         """Whether there is a ledger, of whatever kind."""
@@ -117,6 +128,18 @@ class Store:
         """One file of an authority that need not be there; None then."""
         return self.read_text(authority, file) if _is_there(self.path(authority, file)) else None
 
+    def has_root_key(self, authority: str) -> bool:
+        """Whether the root's key is kept here."""
+        return _is_there(self.path(authority, ROOT_KEY))
+
+    def read_pending(self, authority: str, file: str) -> str | None:
+        """One file of what waits; None when it is not there."""
+        path = self.pending_path(authority, file)
+        if not _is_there(path):
+            return None
+        with explained("read", path), open(path, encoding="ascii", errors="replace") as stream:
+            return stream.read()
+
     def make(self) -> None:
         """The CA's own folders."""
         make_folder(self.authorities)
@@ -127,13 +150,11 @@ class Store:
 
     def deviations(self, authority: str) -> dict[str, tuple[int, int]]:
         """Paths whose mode lets others in: (mode that is, mode that should be)."""
-        wanted = {
-            self.directory: PRIVATE_FOLDER,
-            self.authorities: PRIVATE_FOLDER,
-            self.path(authority): PRIVATE_FOLDER,
-        }
-        files = [self.path(authority, file) for file in FILES] + [self.ledger, os.path.join(self.directory, LOCK_FILE)]
-        wanted.update((path, PRIVATE_FILE) for path in files if os.path.exists(path))
+        folders = [self.directory, self.authorities, self.path(authority)]
+        folders += [path for path in (self.pending, self.pending_path(authority)) if os.path.isdir(path)]
+        wanted = dict.fromkeys(folders, PRIVATE_FOLDER)
+        files = [self.ledger, os.path.join(self.directory, LOCK_FILE)]
+        wanted.update((path, PRIVATE_FILE) for path in files + _files_in(folders[2:]) if os.path.isfile(path))
         found = {}
         for path, mode in wanted.items():
             with explained("look at", path):
@@ -150,13 +171,30 @@ class Store:
 
     def _fingerprint(self, authority: str, pem: str, file: str) -> str:
         try:
-            return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.strip())).hexdigest()
+            first, end, _others = pem.strip().partition(_END)
+            return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first + end)).hexdigest()
         except ValueError as exc:
             raise CAError(
                 f"Half a CA: {self.path(authority, file)} is no PEM certificate. Nothing was made anew. Restore it from your "
                 "backup, then run again.",
                 code="half_ca",
             ) from exc
+
+
+def _folders_in(path: str) -> list[str]:
+    with explained("read", path):
+        try:
+            return sorted(entry.name for entry in os.scandir(path) if _NAME.match(entry.name) and entry.is_dir())
+        except FileNotFoundError:
+            return []
+
+
+def _files_in(folders: list[str]) -> list[str]:
+    found = []
+    for folder in folders:
+        with explained("read", folder), suppress(FileNotFoundError):
+            found.extend(os.path.join(folder, file) for file in sorted(os.listdir(folder)))
+    return found
 
 
 def _is_there(path: str) -> bool:

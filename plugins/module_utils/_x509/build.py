@@ -8,25 +8,16 @@ from __future__ import annotations
 import datetime
 import secrets
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
+from .constraints import Constraints
 from .crypto import ed25519, hashes, rsa, serialization, x509
-from .errors import X509Error
 from .names import to_general_names
+from .profiles import BUILT_IN, Profile, check_profile
 
-# Extended key usages by profile. `server` carries serverAuth alone: a server's leaf is no client anywhere.
-PROFILES: dict[str, tuple[str, ...]] = {
-    "server": ("serverAuth",),
-    "client": ("clientAuth",),
-    "server_client": ("clientAuth", "serverAuth"),
-}
-
-
-def check_profile(profile: str, *, where: str) -> str:
-    """The profile itself, or an error that lists those there are."""
-    if profile not in PROFILES:
-        raise X509Error(f"{where}: there is no profile '{profile}'. Choose one of {', '.join(sorted(PROFILES))}.")
-    return profile
+__all__ = ["check_profile"]
+PROFILES = {name: profile.usages for name, profile in BUILT_IN.items()}
 
 
 def new_serial() -> int:
@@ -42,18 +33,22 @@ def build_csr(key: Any, *, common_name: str | None, names: Sequence[str]) -> str
     return builder.sign(key, _digest(key)).public_bytes(serialization.Encoding.PEM).decode()
 
 
+def build_ca_csr(key: Any, *, subject: x509.Name, constraints: Constraints | None = None) -> str:
+    """A PEM CSR for an issuing CA, which says what whoever signs it is asked for."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    for extension, critical in _ca_extensions(key.public_key(), path_length=0, constraints=constraints):
+        builder = builder.add_extension(extension, critical=critical)
+    return builder.sign(key, _digest(key)).public_bytes(serialization.Encoding.PEM).decode()
+
+
 def build_root(
     key: Any, *, common_name: str, organization: str | None, not_before: int, not_after: int
 ) -> x509.Certificate:
     """A self-signed root; times are unix seconds."""
-    name = _subject(common_name, organization)
-    ski = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    builder = (
-        _builder(name, name, key.public_key(), new_serial(), not_before, not_after)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
-        .add_extension(_key_usage("key_cert_sign", "crl_sign"), critical=True)
-        .add_extension(ski, critical=False)
-    )
+    name = ca_name(common_name, organization)
+    builder = _builder(name, name, key.public_key(), new_serial(), not_before, not_after)
+    for extension, critical in _ca_extensions(key.public_key(), path_length=1):
+        builder = builder.add_extension(extension, critical=critical)
     return builder.sign(key, _digest(key))
 
 
@@ -62,20 +57,21 @@ def build_issuing(
     *,
     root: x509.Certificate,
     root_key: Any,
-    common_name: str,
-    organization: str | None,
+    subject: x509.Name,
     not_before: int,
     not_after: int,
+    constraints: Constraints | None = None,
 ) -> x509.Certificate:
-    """An issuing CA under the root: it signs leaves only (path length 0)."""
-    builder = (
-        _builder(_subject(common_name, organization), root.subject, public_key, new_serial(), not_before, not_after)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage("key_cert_sign", "crl_sign"), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        .add_extension(_authority_key_id(root), critical=False)
-    )
-    return builder.sign(root_key, _digest(root_key))
+    """An issuing CA under the root: it signs leaves only (path length 0), and only for the names that are permitted."""
+    builder = _builder(subject, root.subject, public_key, new_serial(), not_before, not_after)
+    for extension, critical in _ca_extensions(public_key, path_length=0, constraints=constraints):
+        builder = builder.add_extension(extension, critical=critical)
+    return builder.add_extension(_authority_key_id(root), critical=False).sign(root_key, _digest(root_key))
+
+
+def ca_name(common_name: str, organization: str | None = None) -> x509.Name:
+    """The subject of a root or an issuing CA."""
+    return _subject(common_name, organization)
 
 
 def sign_leaf(
@@ -83,7 +79,7 @@ def sign_leaf(
     *,
     issuer: x509.Certificate,
     issuer_key: Any,
-    profile: str,
+    profile: Profile,
     common_name: str | None,
     names: Sequence[str],
     serial: int,
@@ -91,27 +87,55 @@ def sign_leaf(
     not_after: int,
 ) -> x509.Certificate:
     """A leaf; names are normalised ones (see names.parse_names), times unix seconds."""
-    usages = [
-        getattr(x509.oid.ExtendedKeyUsageOID, _OID_NAMES[usage])
-        for usage in PROFILES[check_profile(profile, where=str(common_name))]
-    ]
-    bits = (
-        ("digital_signature", "key_encipherment")
-        if isinstance(public_key, rsa.RSAPublicKey)
-        else ("digital_signature",)
-    )
-    builder = (
-        _builder(_subject(common_name), issuer.subject, public_key, serial, not_before, not_after)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(*bits), critical=True)
-        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        .add_extension(_authority_key_id(issuer), critical=False)
-    )
+    builder = _builder(_subject(common_name), issuer.subject, public_key, serial, not_before, not_after)
+    for extension, critical in _leaf_extensions(profile, isinstance(public_key, rsa.RSAPublicKey)):
+        builder = builder.add_extension(extension, critical=critical)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+    builder = builder.add_extension(_authority_key_id(issuer), critical=False)
     if names:
         # RFC 5280, 4.2.1.6: critical when the subject is empty.
         builder = builder.add_extension(x509.SubjectAlternativeName(to_general_names(names)), critical=not common_name)
     return builder.sign(issuer_key, _digest(issuer_key))
+
+
+def _ca_extensions(
+    public_key: Any, *, path_length: int, constraints: Constraints | None = None
+) -> list[tuple[x509.ExtensionType, bool]]:
+    limits = [(constraints.to_extension(), True)] if constraints else []
+    return [
+        (x509.BasicConstraints(ca=True, path_length=path_length), True),
+        (_key_usage("key_cert_sign", "crl_sign"), True),
+        (x509.SubjectKeyIdentifier.from_public_key(public_key), False),
+        *limits,
+    ]
+
+
+# What is the same in all leaves of a profile is made once: a batch is ten thousand of them.
+@lru_cache(maxsize=64)
+def _leaf_extensions(profile: Profile, is_rsa: bool) -> tuple[tuple[x509.ExtensionType, bool], ...]:
+    # RFC 5280, 4.2.1.3, and RFC 8446: an EC key agrees on nothing by its certificate, an RSA key never does.
+    bits = ("digital_signature", "key_encipherment") if is_rsa else ("digital_signature",)
+    usages = [getattr(x509.oid.ExtendedKeyUsageOID, _OID_NAMES[usage]) for usage in profile.usages]
+    extensions: list[tuple[x509.ExtensionType, bool]] = [
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+        (_key_usage(*bits), True),
+        (x509.ExtendedKeyUsage(usages), False),
+    ]
+    if profile.crl_urls:
+        # One point with all its addresses: they are places of the same list.
+        point = x509.DistributionPoint(_urls(profile.crl_urls), relative_name=None, reasons=None, crl_issuer=None)
+        extensions.append((x509.CRLDistributionPoints([point]), False))
+    methods = x509.oid.AuthorityInformationAccessOID
+    access = [(methods.OCSP, url) for url in profile.ocsp_urls]
+    access += [(methods.CA_ISSUERS, url) for url in profile.issuer_urls]
+    if access:
+        places = [x509.AccessDescription(method, x509.UniformResourceIdentifier(url)) for method, url in access]
+        extensions.append((x509.AuthorityInformationAccess(places), False))
+    return tuple(extensions)
+
+
+def _urls(urls: Sequence[str]) -> list[x509.UniformResourceIdentifier]:
+    return [x509.UniformResourceIdentifier(url) for url in urls]
 
 
 _OID_NAMES = {"serverAuth": "SERVER_AUTH", "clientAuth": "CLIENT_AUTH"}
@@ -156,6 +180,7 @@ def _key_usage(*bits: str) -> x509.KeyUsage:
     return x509.KeyUsage(**{bit: bit in bits for bit in _BITS})
 
 
+@lru_cache(maxsize=16)
 def _authority_key_id(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     ski = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski)

@@ -20,8 +20,9 @@ from .names import parse_domain
 from .parse import load_certificate
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
-# RFC 6761: no name below it is anybody's. To permit it alone permits none, in words that every verifier understands.
-NO_DOMAIN = "invalid"
+# RFC 6761: it is nobody's. To permit it alone permits no DNS name, in words that every verifier understands; an excluded
+# empty name would say the same, but not all of them can read it.
+NO_DOMAIN = "nothing.invalid"
 ALL_ADDRESSES = ("0.0.0.0/0", "::/0")
 # What OpenSSL takes for a host name where a leaf has no DNS name: a common name of at least two labels.
 _HOST = re.compile(r"[A-Za-z0-9_*-]+(?:\.[A-Za-z0-9_-]+)+\Z")
@@ -77,7 +78,7 @@ class Constraints:
         nets = [ipaddress.ip_network(text) for text in self.networks]
         permitted: list[x509.GeneralName] = [x509.DNSName(name) for name in self.domains or (NO_DOMAIN,)]
         permitted.extend(x509.IPAddress(net) for net in nets)
-        # A family that has no network is excluded: verifiers differ in whether a permitted one says anything about the other.
+        # A family that has no network is excluded: for GnuTLS a permitted one says nothing about the other.
         without = [ipaddress.ip_network(text) for text in ALL_ADDRESSES]
         excluded = [x509.IPAddress(every) for every in without if all(net.version != every.version for net in nets)]
         return x509.NameConstraints(permitted_subtrees=permitted, excluded_subtrees=excluded or None)
@@ -109,9 +110,9 @@ def constraints_of(certificate: Any) -> Constraints | None:
         return None
     permitted, excluded = found.permitted_subtrees or [], found.excluded_subtrees or []
     domains = {item.value.lower() for item in permitted if isinstance(item, x509.DNSName)}
-    networks = [item.value for item in permitted if isinstance(item, x509.IPAddress)]
+    networks = _networks_in(permitted)
     barred = [f"DNS:{item.value.lower()}" for item in excluded if isinstance(item, x509.DNSName)]
-    barred_networks = [item.value for item in excluded if isinstance(item, x509.IPAddress)]
+    barred_networks = _networks_in(excluded)
     families = {net.version for net in networks}
     # What to_extension() adds for a family without networks says no more than their absence.
     silent = [net for net in barred_networks if str(net) in ALL_ADDRESSES and net.version not in families]
@@ -124,6 +125,11 @@ def constraints_of(certificate: Any) -> Constraints | None:
         excluded=tuple(barred + [f"IP:{net}" for net in barred_networks]),
         unlimited=tuple(kind for kind, is_limited in limited.items() if not is_limited),
     )
+
+
+def _networks_in(subtrees: Iterable[x509.GeneralName]) -> list[Network]:
+    values = [item.value for item in subtrees if isinstance(item, x509.IPAddress)]
+    return [value for value in values if isinstance(value, (ipaddress.IPv4Network, ipaddress.IPv6Network))]
 
 
 def _is_below(name: str, domain: str) -> bool:

@@ -10,11 +10,13 @@ from typing import Any
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import (
     build_issuing,
     build_root,
+    ca_name,
     new_serial,
     sign_leaf,
 )
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import Leaf, to_leaf
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.profiles import BUILT_IN
 
 DAY = 86400
 NOW = 1_800_000_000
@@ -36,8 +38,7 @@ class Authority:
             self.issuing_key.public_key(),
             root=self.root,
             root_key=self.root_key,
-            common_name=f"{name} issuing",
-            organization="Plant",
+            subject=ca_name(f"{name} issuing", "Plant"),
             not_before=NOW - DAY,
             not_after=NOW + 1825 * DAY,
         )
@@ -50,8 +51,9 @@ class Authority:
     def leaf(self, *, key: Any = None, names: tuple[str, ...] = ("DNS:robot-1",), **changes: Any) -> Leaf:
         """A leaf of 90 days from NOW on."""
         key = key or new_key("ec-p256")
+        profile = changes.pop("profile", "server")
         wanted: dict[str, Any] = {
-            "profile": "server",
+            "profile": BUILT_IN[profile] if isinstance(profile, str) else profile,
             "common_name": "robot-1",
             "serial": new_serial(),
             "not_before": NOW,
