@@ -39,11 +39,11 @@ def test_lines_of_all_kinds() -> None:
             "exported": {"path": "/root/all.jsonl", "changed": False, "lines": {"certificate": 3, "pin": 4}},
         }
     )
+    deploy = "serial 6335 | installed 2026-11-22T04:54:11Z"
     names = "DNS:robot-1.plant.example IP:198.19.1.11"
     assert told == [
         f"robot-1/https | fleet server | {names} | issued, until 2027-02-20T04:54:02Z | serial 6335 | never deployed",
-        f"robot-1/https | fleet server | {names} CN:robot-1 | revoked (superseded), until 2027-02-20T04:54:02Z | serial 6335"
-        " | installed 2026-11-22T04:54:11Z",
+        f"robot-1/https | fleet server | {names} CN:robot-1 | revoked (superseded), until 2027-02-20T04:54:02Z | {deploy}",
         f"robot-1/https | fleet server | {names} | expired, ended 2027-02-20T04:54:02Z | serial 6335 | never deployed",
         "robot-2/https | refused (name_held) 3 times since 2026-11-20T02:00:11Z | held by robot-1",
         "/root/all.jsonl: 7 lines, as before",
