@@ -89,6 +89,10 @@ build: venv ## builds the collection into .cache/build
 bench-steady: venv venv-peer ## 1,000 robots in the steady state, compared
 	@$(PYTHON) tests/bench/steady.py
 
+.PHONY: bench-issue
+bench-issue: venv venv-peer ## what certificates cost, compared: 1,000, 10,000, beside community.crypto and openssl
+	@PYTHONPATH=.dev $(PYTHON) tests/bench/issue.py
+
 .PHONY: clean
 clean: ## removes what these commands made, except the lab (lab-down) and ~/.ansible
 	@rm -rf .cache .venv .venv-peer

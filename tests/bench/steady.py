@@ -16,18 +16,16 @@ import argparse
 import hashlib
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-OURS = Path(sys.executable).parent
-PEER = CHECKOUT / ".venv-peer" / "bin"
+sys.path.insert(0, str(Path(__file__).parent))
+from plays import CHECKOUT, LOCAL, OURS, PEER, Workplace, no_op, play
+
 HTTPS_PORT = 28443
 FORKS = 10
 
@@ -57,8 +55,7 @@ class Bench:
     def __init__(self, folder: Path, robots: int, sample: int) -> None:
         self.folder, self.sample = folder, sample
         self.robots = [(f"robot-{n}", f"127.{100 + n // 62500}.{n // 250 % 250}.{n % 250 + 1}") for n in range(robots)]
-        self.inventory = folder / "inventory.json"
-        self.inventory.write_text(json.dumps(self._inventory()))
+        self.workplace = Workplace(folder, self._inventory(), forks=FORKS)
 
     def _inventory(self) -> dict[str, Any]:
         variables = {
@@ -70,12 +67,11 @@ class Bench:
             "mir_robot_username": "bench",
             "mir_robot_password": "never sent in the steady state",
         }
-        local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
         robots = {name: {"ansible_host": address} for name, address in self.robots}
         return {
             "all": {
                 "vars": variables,
-                "hosts": {"ca": local},
+                "hosts": {"ca": LOCAL},
                 "children": {"mir_robots": {"hosts": robots}},
             }
         }
@@ -110,7 +106,7 @@ class Bench:
             for name, address in self.robots
         ]
         (self.folder / "requests.json").write_text(json.dumps({"requests": requests}))
-        self._run(OURS, "setup.json", [_play("ca", _setup_tasks(self.folder))], f"@{self.folder}/requests.json")
+        self.workplace.run(OURS, "setup", [play("ca", _setup_tasks(self.folder))], f"@{self.folder}/requests.json")
         issued = json.loads((self.folder / "issued.json").read_text())
         for name, _address in self.robots:
             item = issued["certificates"][f"{name}/https"]
@@ -152,49 +148,23 @@ class Bench:
     def measure(self) -> dict[str, float]:
         """Run all three, print absolute times, return the ratios."""
         everyone = len(self.robots)
-        floor = self._timed("floor", OURS, "floor.json", [_play("mir_robots", [_no_op()])])
-        ours = self._timed("ours", OURS, "ours.json", [_play("mir_robots", [_our_role()])])
+        floor = self._timed("floor", OURS, "floor", [play("mir_robots", [no_op()])])
+        ours = self._timed("ours", OURS, "ours", [play("mir_robots", [_our_role()])])
         sample = f"mir_robots[0:{self.sample - 1}]"
-        start = self._timed("peer, nothing but its start", PEER, "start.json", [_play("ca", [_no_op()])])
-        peer_sample = self._timed(
-            f"peer on {self.sample}", PEER, "peer.json", [_play(sample, _peer_tasks(self.folder))]
-        )
+        start = self._timed("peer, nothing but its start", PEER, "start", [play("ca", [no_op()])])
+        peer_sample = self._timed(f"peer on {self.sample}", PEER, "peer", [play(sample, _peer_tasks(self.folder))])
         peer = start + (peer_sample - start) * everyone / self.sample
         print(f"{'peer on all (extrapolated)':<28} {peer:8.1f} s")
         print(f"robots: {everyone}, forks: {FORKS}, cores: {os.cpu_count()}")
         return {"certificate_phase": round(ours / floor, 2), "peer": round(peer / ours, 2)}
 
     def _timed(self, title: str, programs: Path, name: str, plays: list[dict[str, Any]]) -> float:
-        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-        output = self._run(programs, name, plays)
-        seconds, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        changed = [line for line in output.splitlines() if " changed=" in line and " changed=0 " not in line]
+        cost = self.workplace.run(programs, name, plays)
+        changed = [line for line in cost.output.splitlines() if " changed=" in line and " changed=0 " not in line]
         if changed:
             raise SystemExit(f"{title}: not the steady state:\n" + "\n".join(changed[:5]))
-        print(f"{title:<28} {seconds:8.1f} s wall {cpu:8.1f} s CPU", flush=True)
-        return seconds
-
-    def _run(self, programs: Path, name: str, plays: list[dict[str, Any]], *extra: str) -> str:
-        playbook = self.folder / name
-        playbook.write_text(json.dumps(plays))
-        command = [programs / "ansible-playbook", "-i", self.inventory, "-f", str(FORKS), playbook]
-        for variables in extra:
-            command += ["-e", variables]
-        done = subprocess.run(
-            command, cwd=CHECKOUT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=1800
-        )
-        if done.returncode:
-            raise SystemExit(f"{name}: {done.stdout[-3000:]}{done.stderr[-3000:]}")
-        return done.stdout
-
-
-def _play(hosts: str, tasks: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"name": "Bench", "hosts": hosts, "gather_facts": False, "tasks": tasks}
-
-
-def _no_op() -> dict[str, Any]:
-    return {"name": "Nothing", "ansible.builtin.assert": {"that": True, "quiet": True}}
+        print(f"{title:<28} {cost.wall:8.1f} s wall {cost.cpu:8.1f} s CPU", flush=True)
+        return cost.wall
 
 
 def _our_role() -> dict[str, Any]:
