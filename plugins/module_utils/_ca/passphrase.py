@@ -23,11 +23,17 @@ class Passphrase:
     """Where the passphrase comes from: a private file, or the output of a command. Read once, when first asked for."""
 
     def __init__(
-        self, *, file: str | None, command: Sequence[str] | None = None, timeout: float = COMMAND_TIMEOUT
+        self,
+        *,
+        file: str | None,
+        command: Sequence[str] | None = None,
+        timeout: float = COMMAND_TIMEOUT,
+        of: str = "the CA's keys",
     ) -> None:
         self._file = None if command else file
         self._command = [str(word) for word in command or ()]
         self._timeout = timeout
+        self._of = of
         self._secret: bytes | None = None
 
     @property
@@ -56,8 +62,8 @@ class Passphrase:
         path = str(self._file)
         if self.missing:
             raise CAError(
-                f"The passphrase of the CA's keys is not there: {path} does not exist. Put it back from your backup "
-                "(or set passphrase_file or passphrase_command to where it is); nothing is made anew in its place.",
+                f"The passphrase of {self._of} is not there: {path} does not exist. Put it back from your backup "
+                "(or say in the options where it is); nothing is made anew in its place.",
                 code="passphrase",
             )
         with explained("read the passphrase file", path):
@@ -84,19 +90,19 @@ class Passphrase:
         except subprocess.TimeoutExpired:
             # Not chained: the cause holds what the command has printed so far.
             raise CAError(
-                f"{self.source}, which is to print the CA's passphrase, had not ended after {self._timeout:.0f} s. "
+                f"{self.source}, which is to print the passphrase of {self._of}, had not ended after {self._timeout:.0f} s. "
                 "Run it by hand on the CA host; it must need no input.",
                 code="passphrase",
             ) from None
         except OSError as exc:
             raise CAError(
-                f"{self.source}, which is to print the CA's passphrase, could not be started: {exc.strerror}. "
+                f"{self.source}, which is to print the passphrase of {self._of}, could not be started: {exc.strerror}. "
                 "Give passphrase_command as a list of a program (full path) and its arguments.",
                 code="passphrase",
             ) from exc
         if done.returncode != 0:
             raise CAError(
-                f"{self.source}, which is to print the CA's passphrase, ended with {done.returncode}. "
+                f"{self.source}, which is to print the passphrase of {self._of}, ended with {done.returncode}. "
                 "Run it by hand on the CA host to see why.",
                 code="passphrase",
             )

@@ -1,0 +1,253 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One sealed file with all that makes up a CA, of one moment, written while the CA goes on issuing.
+
+It holds a tar: manifest.json, the files of authorities/ and pending/ as they lie on the disk (keys are encrypted there already),
+and ledger.sqlite. The passphrase is not in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import secrets
+import stat
+import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import Any, BinaryIO, cast
+
+from .durable import ASIDE, PRIVATE_FILE, explained, make_folder, sync_folder
+from .errors import CAError
+from .freezing import standing_of, write_act
+from .ledger import Ledger
+from .ledger_copy import Moment
+from .lock import WAIT, locked
+from .passphrase import Passphrase
+from .sealed_archive import Sealer
+from .store import LEDGER_FILE, Store
+
+DEFAULT_FOLDER = "/var/backups/certfleet"
+MANIFEST = "manifest.json"
+# Folders of a CA whose files are backed up, as <folder>/<authority>/<file>.
+FOLDERS = ("authorities", "pending")
+# Where a copy of the ledger lies while it is sealed, in the CA's folder.
+WORK = ".backup"
+_PREFIX = "certfleet-"
+_FILE = re.compile(r"certfleet-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}\.backup\Z")
+_STATES = ("issued", "superseded", "revoked", "expired", "reserved")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a backup says about itself. C(created) in unix seconds; C(certificates): leaves by state."""
+
+    id: str
+    created: int
+    certificates: Mapping[str, int]
+    frozen: bool
+
+    def to_json(self) -> bytes:
+        """As it lies in the archive."""
+        return json.dumps(asdict(self), sort_keys=True).encode()
+
+
+@dataclass(frozen=True)
+class Written:
+    """A backup that is on disk. C(sha256) is the whole file's; C(removed): older ones that had to go."""
+
+    file: str
+    size: int
+    sha256: str
+    manifest: Manifest
+    removed: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def write_backup(store: Store, *, folder: str, secret: Passphrase, keep: int, now: int, wait: float = WAIT) -> Written:
+    """Write a backup into O(folder), whole or not at all, and remove all but the newest O(keep) (0: none are removed)."""
+    store.require()
+    opened = secret.get()
+    make_folder(folder)
+    work = os.path.join(store.directory, WORK)
+    make_folder(work)
+    copy = os.path.join(work, LEDGER_FILE)
+    # One backup of this CA at a time, and one into this folder: what is aside there then is nobody's. The CA's own lock is
+    # held for as long as it takes to read a few small files, so that they and the ledger are of one moment.
+    with locked(work, wait=wait), locked(folder, wait=wait):
+        _clear(work, begin=LEDGER_FILE)
+        _clear(folder, begin=f"{ASIDE}{_PREFIX}")
+        try:
+            with _moment(store, wait=wait) as (files, moment):
+                moment.copy(copy)
+            manifest = _manifest(copy, now=now)
+            written = _seal(manifest, files, copy, folder=folder, secret=opened)
+        finally:
+            _clear(work, begin=LEDGER_FILE)
+        removed = _prune(folder, keep=keep, newest=written.file)
+    said = f"{written.file}, sha256 {written.sha256}"
+    warnings = _remember(store, said, now=now, wait=wait)
+    return Written(written.file, written.size, written.sha256, manifest, removed, warnings)
+
+
+def backups_in(folder: str) -> list[str]:
+    """The backups in a folder, the newest first."""
+    with explained("read", folder):
+        try:
+            names = sorted((name for name in os.listdir(folder) if _FILE.match(name)), reverse=True)
+        except FileNotFoundError:
+            names = []
+    return [os.path.join(folder, name) for name in names]
+
+
+def count_leaves(ledger: Ledger) -> dict[str, int]:
+    """How many leaves there are in each state."""
+    found = dict.fromkeys(_STATES, 0)
+    for state, number in ledger.run("SELECT state, count(*) FROM certificates WHERE identity != '' GROUP BY state"):
+        found[state] = number
+    return found
+
+
+@contextmanager
+def _moment(store: Store, *, wait: float) -> Iterator[tuple[dict[str, bytes], Moment]]:
+    with locked(store.directory, wait=wait):
+        with Ledger.open(store.ledger):
+            # Of this version from here on.
+            files = _read_files(store)
+        moment = Moment(store.ledger)
+    with moment:
+        yield files, moment
+
+
+def _read_files(store: Store) -> dict[str, bytes]:
+    found = {}
+    for kind in FOLDERS:
+        top = os.path.join(store.directory, kind)
+        for name in _visible(top):
+            for file in _visible(os.path.join(top, name)):
+                path = os.path.join(top, name, file)
+                with explained("read", path), open(path, "rb") as stream:
+                    if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                        found[f"{kind}/{name}/{file}"] = stream.read()
+    return found
+
+
+def _visible(folder: str) -> list[str]:
+    """What is in a folder, without that which is being built aside."""
+    with explained("read", folder):
+        try:
+            return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+        except FileNotFoundError:
+            return []
+
+
+def _manifest(copy: str, *, now: int) -> Manifest:
+    with Ledger.open(copy) as ledger:
+        frozen = standing_of(ledger).frozen is not None
+        return Manifest(secrets.token_hex(8), now, count_leaves(ledger), frozen)
+
+
+def _seal(manifest: Manifest, files: Mapping[str, bytes], ledger: str, *, folder: str, secret: bytes) -> Written:
+    moment = datetime.fromtimestamp(manifest.created, tz=timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    path = os.path.join(folder, f"{_PREFIX}{moment}-{manifest.id[:8]}.backup")
+    aside = os.path.join(folder, f"{ASIDE}{os.path.basename(path)}")
+    with explained("write the backup", path):
+        try:
+            with _NewFile(aside) as file:
+                sealer = Sealer(file.write, secret)
+                with tarfile.open(fileobj=cast(BinaryIO, sealer), mode="w|gz") as archive:
+                    for name, data in {MANIFEST: manifest.to_json(), **files}.items():
+                        archive.addfile(_member(name, len(data), manifest), io.BytesIO(data))
+                    with open(ledger, "rb") as stream:
+                        archive.addfile(_member(LEDGER_FILE, os.fstat(stream.fileno()).st_size, manifest), stream)
+                sealer.close()
+            os.rename(aside, path)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(aside)
+        sync_folder(folder)
+    return Written(path, file.size, file.digest.hexdigest(), manifest, ())
+
+
+def _member(name: str, size: int, manifest: Manifest) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode, member.mtime = size, PRIVATE_FILE, manifest.created
+    return member
+
+
+class _NewFile:
+    """A new private file, on disk when it is left without an error."""
+
+    def __init__(self, path: str) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE)
+        self.digest = hashlib.sha256()
+        self.size = 0
+
+    def __enter__(self) -> _NewFile:
+        return self
+
+    def __exit__(self, kind: object, *_exc: object) -> None:
+        try:
+            if kind is None:
+                os.fsync(self._descriptor)
+        finally:
+            os.close(self._descriptor)
+
+    def write(self, data: bytes) -> None:
+        self.digest.update(data)
+        self.size += len(data)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+
+
+def _prune(folder: str, *, keep: int, newest: str) -> tuple[str, ...]:
+    if not keep:
+        return ()
+    # By the clock of the machine: should it have run ahead once, the one just written is kept all the same.
+    others = [path for path in backups_in(folder) if path != newest]
+    removed = tuple(others[keep - 1 :])
+    for path in removed:
+        with explained("remove the old backup", path):
+            os.unlink(path)
+    if removed:
+        with explained("remove old backups from", folder):
+            sync_folder(folder)
+    return removed
+
+
+def _remember(store: Store, said: str, *, now: int, wait: float) -> tuple[str, ...]:
+    """Note the backup in the ledger, unless that is frozen: it stays what was backed up. The backup is good all the same."""
+    try:
+        with locked(store.directory, wait=wait), Ledger.open(store.ledger) as ledger:
+            if standing_of(ledger).frozen is None:
+                with ledger.transaction():
+                    write_act(ledger, "backed_up", said, now=now)
+    except CAError as exc:
+        return (f"The backup is written, but the ledger does not know of it: {exc}",)
+    return ()
+
+
+def _clear(folder: str, *, begin: str) -> None:
+    """Remove what a backup that was killed has left. Whoever calls holds the folder's lock."""
+    with explained("clear", folder):
+        for name in os.listdir(folder):
+            if name.startswith(begin):
+                os.unlink(os.path.join(folder, name))
+
+
+def to_facts(manifest: Manifest) -> dict[str, Any]:
+    """The manifest as a module tells it."""
+    created = datetime.fromtimestamp(manifest.created, tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "id": manifest.id,
+        "created": created,
+        "frozen": manifest.frozen,
+        "certificates": dict(manifest.certificates),
+    }
