@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from .._x509.parse import iso
-from .backup import FOLDERS, MANIFEST, Manifest, count_leaves
+from .backup import FOLDERS, MANIFEST, Manifest, backups_in, count_leaves
 from .durable import PRIVATE_FILE, explained, make_folder, replace_file, sync_folder
 from .errors import CAError
 from .freezing import RESTORED, standing_of, write_act
@@ -89,6 +89,24 @@ def restore(
         finally:
             _remove(aside.directory)
     return Restored(content, changed, before, warnings)
+
+
+def predict_restore(path: str, *, folder: str, store: Store, secret: Passphrase, passphrase: Passphrase) -> Restored:
+    """What restore() would do, with the empty O(folder) to try it out in."""
+    content = verify(path, folder=folder, secret=secret, passphrase=passphrase)
+    before, changed = _judge(store, Store(folder), content)
+    return Restored(content, changed, before)
+
+
+def backup_in(folder: str, file: str | None) -> str:
+    """The backup that is meant: O(file), or the newest one in the folder."""
+    found = [file] if file else backups_in(folder)
+    if not found:
+        raise CAError(
+            f"There is no backup in {folder}. Nothing was changed. Say where it is with 'file', or in which folder with 'folder'.",
+            code="missing",
+        )
+    return found[0]
 
 
 def _unpack(path: str, *, folder: str, secret: Passphrase) -> Manifest:
