@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .._x509.crl import Revoked
 from .._x509.revocation_reasons import COMPROMISING, REASONS
 from .errors import CAError
 from .ledger import Ledger
@@ -43,3 +44,39 @@ def check_reason(reason: str) -> str:
             code="bad_request",
         )
     return reason
+
+
+def revoked_by(
+    ledger: Ledger, issuer: str, *, listed: Iterable[Revoked], until: int
+) -> tuple[tuple[Revoked, ...], tuple[Revoked, ...]]:
+    """(what belongs on a CRL, what of it the ledger has to learn) for the key with the SPKI O(issuer).
+
+    Certificates that ended before O(until) have left. O(listed) is on CRLs already: none of it is forgotten because the ledger was
+    restored from an older backup, and what the ledger does not know at all stays on for good.
+    """
+    wanted = {
+        row[0]: Revoked(row[0], row[1], row[2])
+        for row in ledger.run(
+            "SELECT serial, revoked_at, revocation_reason FROM certificates"
+            " WHERE state = 'revoked' AND issuer = ? AND not_after >= ? ORDER BY revoked_at, id",
+            (issuer, until),
+        )
+    }
+    missed = {}
+    for item in listed:
+        if item.serial not in wanted:
+            entry = ledger.find_serial(item.serial)
+            if entry is None:
+                wanted[item.serial] = item
+            elif entry.state != "revoked" and entry.not_after >= until:
+                wanted[item.serial] = missed[item.serial] = item
+    return tuple(wanted.values()), tuple(missed.values())
+
+
+def restore_revocations(ledger: Ledger, missed: Iterable[Revoked]) -> None:
+    """Revoke again what CRLs say was revoked, within a transaction."""
+    for item in missed:
+        ledger.run(
+            "UPDATE certificates SET state = 'revoked', revoked_at = ?, revocation_reason = ? WHERE serial = ? AND state != 'revoked'",
+            (item.at, item.reason, item.serial),
+        )

@@ -28,13 +28,13 @@ class Revoked(NamedTuple):
 
 @dataclass(frozen=True)
 class Crl:
-    """A CRL. Times are unix seconds; C(reasons) are the reasons by serial (lower-case hex)."""
+    """A CRL; times are unix seconds."""
 
     issuer: str
     number: int
     this_update: int
     next_update: int
-    reasons: dict[str, str]
+    revoked: tuple[Revoked, ...]
     pem: str
     der: bytes
 
@@ -77,7 +77,7 @@ def parse_crl(pem: str, *, where: str = "CRL") -> Crl:
             number=number,
             this_update=this_update,
             next_update=next_update,
-            reasons={f"{entry.serial_number:x}": _reason_of(entry) for entry in crl},
+            revoked=tuple(Revoked(f"{entry.serial_number:x}", _revoked_at(entry), _reason_of(entry)) for entry in crl),
             pem=crl.public_bytes(serialization.Encoding.PEM).decode(),
             der=crl.public_bytes(serialization.Encoding.DER),
         )
@@ -98,7 +98,8 @@ def is_crl_of(crl: Crl, issuer: Leaf) -> bool:
     if crl.issuer != issuer.subject:
         return False
     try:
-        return bool(x509.load_der_x509_crl(crl.der).is_signature_valid(load_certificate(issuer.pem).public_key()))
+        key: Any = load_certificate(issuer.pem).public_key()
+        return bool(x509.load_der_x509_crl(crl.der).is_signature_valid(key))
     except (TypeError, ValueError):
         return False
 
@@ -115,6 +116,11 @@ def _times(crl: x509.CertificateRevocationList) -> tuple[int, int]:
     return int(begin.replace(tzinfo=utc).timestamp()), int(end.replace(tzinfo=utc).timestamp())
 
 
+def _revoked_at(entry: x509.RevokedCertificate) -> int:
+    at = entry.revocation_date_utc if hasattr(entry, "revocation_date_utc") else entry.revocation_date
+    return int(at.replace(tzinfo=datetime.timezone.utc).timestamp())
+
+
 def _reason_of(entry: x509.RevokedCertificate) -> str:
     try:
         return str(entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.name)
@@ -127,7 +133,8 @@ def _authority_key_id(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     try:
         ski = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     except x509.ExtensionNotFound:
-        return x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())
+        key: Any = issuer.public_key()
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(key)
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski)
 
 

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from .build import PROFILES
+from .constraints import Constraints, constraints_of
+from .errors import X509Error
 from .parse import Leaf, is_issued_by, iso, parse_bundle, parse_certificate
+from .profiles import BUILT_IN
 from .revocation_reasons import COMPROMISING
 from .spec import CertificateSpec
 
@@ -85,7 +87,7 @@ class Known:
     """What the CA knows: about the authority, and about this identity. Without a CA C(available) is false.
 
     C(failures): what went wrong and was not put right, by the certificate's name. C(compromised): fingerprints and SPKIs of leaves
-    whose key somebody else may have.
+    whose key somebody else may have. C(profiles): the usages of each profile that the authority has; empty: the built-in ones.
     """
 
     available: bool
@@ -97,6 +99,7 @@ class Known:
     leaves: Mapping[str, str] = field(default_factory=dict)
     compromised: frozenset[str] = frozenset()
     failures: Mapping[str, Failure] = field(default_factory=dict)
+    profiles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def from_ca_info(cls, ca: Mapping[str, Any] | None, *, identity: str, authority: str) -> Known:
@@ -124,7 +127,27 @@ class Known:
                 str(name): Failure(int(item["count"]), *(str(item[part]) for part in _FAILURE_TEXTS))
                 for name, item in (of_identity.get("failures") or {}).items()
             },
+            profiles={
+                str(name): tuple(sorted(map(str, usages)))
+                for name, usages in (of_authority.get("profiles") or {}).items()
+            },
         )
+
+    @property
+    def constraints(self) -> Constraints:
+        """The names that the authority may certify; false when there are no limits. Read when asked for: mostly nobody asks."""
+        found = constraints_of(self.issuing.pem) if self.issuing else None
+        return found or Constraints()
+
+    def usages_of(self, profile: str, *, where: str) -> tuple[str, ...] | None:
+        """What a profile is good for; None when only the CA could tell. Raises X509Error for one that its authority does not have."""
+        has = self.profiles or {name: built_in.usages for name, built_in in BUILT_IN.items()}
+        if profile not in has and self.issuing is not None:
+            raise X509Error(
+                f"{where}: its authority has no profile '{profile}', there are {', '.join(sorted(has))}. Correct the profile, or "
+                "describe it in tls_ca_authorities and run playbooks/ca.yml."
+            )
+        return has.get(profile)
 
     def recognises(self, served: Served) -> bool:
         """Whether this peer may be spoken to: validated, pinned, or serving a leaf of its own, for repair also an expired or revoked
@@ -155,6 +178,7 @@ class _Case:
     have: Have
     known: Known
     leaf: Leaf | None
+    usages: tuple[str, ...] | None
     now: int
 
 
@@ -195,8 +219,12 @@ def renewal_due_at(leaf: HasValidity, renew_before: int | None) -> int:
 
 
 def judge(spec: CertificateSpec, have: Have, known: Known, *, now: int) -> Judgement:
-    """Compare desired, on disk and served. Pure: the clock is O(now), unix seconds."""
-    case = _Case(spec, have, known, _leaf_to_judge(have, known), now)
+    """Compare desired, on disk and served. Pure: the clock is O(now), unix seconds.
+
+    Raises X509Error for a profile that there is not.
+    """
+    usages = known.usages_of(spec.profile, where=spec.id)
+    case = _Case(spec, have, known, _leaf_to_judge(have, known), usages, now)
     notes = () if known.available and known.issuing else (f"judged without the CA: {known.message}",)
     findings = list(_findings(_CHECKS[have.kind], case))
     verdict = min((found for found, _reason in findings), key=VERDICTS.index, default="none")
@@ -204,6 +232,9 @@ def judge(spec: CertificateSpec, have: Have, known: Known, *, now: int) -> Judge
         # What a new pair mends anyway is no reason of its own.
         findings = [finding for finding in findings if finding[0] == verdict]
     reasons = [reason for _verdict, reason in findings]
+    barred = _not_permitted(case) if verdict == "issue" else None
+    if barred:
+        return refused(Judgement(verdict, tuple(reasons), notes), barred)
     if verdict == "issue" and _staged_fits(case):
         verdict = "install"
         reasons.append(
@@ -212,6 +243,12 @@ def judge(spec: CertificateSpec, have: Have, known: Known, *, now: int) -> Judge
             )
         )
     return Judgement(verdict, tuple(reasons), notes)
+
+
+def refused(judgement: Judgement, why: Reason) -> Judgement:
+    """The judgement of a certificate that must not be issued now; what it is due for is told as well."""
+    due = "; ".join(f"{reason.code}: {reason.message}" for reason in judgement.reasons)
+    return replace(judgement, verdict="refuse", reasons=(Reason(why.code, f"{why.message} It is due ({due})."),))
 
 
 def with_history(judgement: Judgement, failure: Failure | None) -> Judgement:
@@ -253,7 +290,7 @@ def _staged_fits(case: _Case) -> bool:
     staged = case.have.staged
     if staged is None or staged.leaf is None or not case.known.issuing:
         return False
-    trial = _Case(case.spec, Have("host", leaf=staged.leaf, key_spki=staged.spki), case.known, staged.leaf, case.now)
+    trial = replace(case, have=Have("host", leaf=staged.leaf, key_spki=staged.spki), leaf=staged.leaf)
     return not any(True for _finding in _findings(_LEAF_CHECKS, trial))
 
 
@@ -280,6 +317,25 @@ def compromised_text(leaf: Leaf) -> str:
         "Nothing was sent. Remove the certificate on the device itself, on site, compare the fingerprint of the one that it serves "
         "then, and pin that with playbooks/enrol.yml."
     )
+
+
+def _not_permitted(case: _Case) -> Reason | None:
+    """Names that the issuing CA may not certify: no client would accept them, so not even a key is made."""
+    limits = case.known.constraints
+    outside = limits.outside(case.spec.names, case.spec.common_name)
+    if not outside:
+        return None
+    return Reason(
+        "not_permitted",
+        f"authority '{case.spec.authority}' may not certify {', '.join(outside)} (it may: {_limits_text(limits)}). Nothing was "
+        "staged or sent. Correct the names, or add the domain or network to tls_ca_domains or tls_ca_networks and run playbooks/ca.yml.",
+    )
+
+
+def _limits_text(limits: Constraints) -> str:
+    parts = [", ".join(limits.domains) or "no domain", ", ".join(limits.networks) or "no network"]
+    parts += [f"any {kind} name" for kind in limits.unlimited]
+    return "; ".join(parts) + (f", but not {', '.join(limits.excluded)}" if limits.excluded else "")
 
 
 def _missing(case: _Case) -> _Finding | None:
@@ -314,7 +370,7 @@ def _key_policy(case: _Case) -> _Finding | None:
 
 
 def _profile_changed(case: _Case) -> _Finding | None:
-    if case.leaf is None or case.leaf.usages == PROFILES[case.spec.profile]:
+    if case.leaf is None or case.usages is None or case.leaf.usages == case.usages:
         return None
     is_now = ", ".join(case.leaf.usages) or "none"
     return "issue", Reason("profile_changed", f"the usages are {is_now}; profile '{case.spec.profile}' wants others")

@@ -1,0 +1,268 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An authority's CRLs: when a new one is due, and its making. Its number is in the ledger before anything is signed with it.
+
+C(crl.pem) in the authority's folder is the issuing CA's, C(root-crl.pem) that of the root (and of what lies between them, where
+others sign these).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .._x509.crl import Crl, Revoked, build_crl, is_crl_of, parse_crl, parse_crls
+from .._x509.errors import X509Error
+from .._x509.parse import Leaf, iso, load_certificate
+from .durable import replace_file
+from .errors import CAError
+from .issue import backdated
+from .known import check_known
+from .ledger import Ledger
+from .local import Chain, open_key, read_chain
+from .lock import WAIT, locked
+from .passphrase import Passphrase
+from .policy import CRL_LIFETIME, read_policy
+from .revocation import restore_revocations, revoked_by
+from .store import Store
+
+FILES = {"issuing": "crl.pem", "root": "root-crl.pem"}
+# How many of its CRLs the ledger keeps for each key: the last number is what counts.
+_KEPT = 10
+
+
+@dataclass(frozen=True)
+class Issuer:
+    """One key that signs CRLs, where its CRL lies, and for how many seconds one lasts."""
+
+    authority: str
+    part: str
+    certificate: Leaf
+    path: str
+    lifetime: int = CRL_LIFETIME
+
+
+@dataclass
+class Standing:
+    """One CRL as it is: C(crl) is the one in place, C(due) says why another one is to be signed (None: it is not).
+
+    C(missed): what is on CRLs and not revoked in the ledger, which an older backup has forgotten.
+    """
+
+    issuer: Issuer
+    crl: Crl | None
+    due: str | None = None
+    revoked: tuple[Revoked, ...] = ()
+    missed: tuple[Revoked, ...] = ()
+    highest: int = 0
+
+
+@dataclass
+class Found:
+    """What there is for one authority. C(elsewhere): CRLs of those of its chain whose keys are not here."""
+
+    chain: Chain
+    standings: list[Standing] = field(default_factory=list)
+    elsewhere: list[Crl] = field(default_factory=list)
+    arrived: list[Crl] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def due(self) -> list[str]:
+        """What is to be done, as sentences."""
+        said = [
+            f"sign the {standing.issuer.part} CA's CRL: {standing.due}" for standing in self.standings if standing.due
+        ]
+        return said + [f"put the CRL number {crl.number} of {crl.issuer} into place" for crl in self.arrived]
+
+    @property
+    def crls(self) -> list[Crl]:
+        """All that a server needs which checks the whole chain, the issuing CA's first."""
+        return [standing.crl for standing in self.standings if standing.crl] + self.elsewhere
+
+
+def look(store: Store, authority: str, *, published: str = "", now: int) -> Found:
+    """How an authority's CRLs stand; changes nothing and opens no key.
+
+    O(published): CRLs (PEM) of this authority that are out in the world, or were signed elsewhere. Others' are left aside.
+    """
+    with Ledger.open(store.ledger) as ledger:
+        return _look(store, ledger, authority, published=_read_published(published), now=now)
+
+
+def refresh(
+    store: Store, authority: str, *, passphrase: Passphrase, published: str = "", now: int, wait: float = WAIT
+) -> tuple[Found, list[str]]:
+    """Sign what is due; returns how the CRLs stand then, and what was done. Takes the lock only where something is due."""
+    found = look(store, authority, published=published, now=now)
+    if not found.due:
+        return found, []
+    with locked(store.directory, wait=wait), Ledger.open(store.ledger) as ledger:
+        ledger.refuse_frozen()
+        # Another process may have been faster.
+        found = _look(store, ledger, authority, published=_read_published(published), now=now)
+        done = found.due
+        for standing in found.standings:
+            if standing.due:
+                issuer = standing.issuer
+                key = open_key(store, authority, issuer.part, passphrase, spki=issuer.certificate.spki)
+                with ledger.transaction():
+                    restore_revocations(ledger, standing.missed)
+                standing.crl = publish_crl(
+                    ledger, issuer, key=key, revoked=standing.revoked, above=standing.highest, now=now
+                )
+        if found.arrived:
+            replace_file(store.path(authority, FILES["root"]), "".join(crl.pem for crl in found.elsewhere).encode())
+        return found, done
+
+
+def publish_crl(
+    ledger: Ledger, issuer: Issuer, *, key: Any, revoked: Sequence[Revoked], above: int = 0, now: int
+) -> Crl:
+    """Sign one CRL and put it in its place, under the CA's lock: number reserved, signed, file replaced, stored.
+
+    Its number is above O(above) and above all that the ledger knows of. Numbers are not below the time either: so they rise also
+    after an older backup has been restored.
+    """
+    rows = ledger.run("SELECT max(number) FROM crls WHERE issuer = ?", (issuer.certificate.spki,))
+    number = max((rows[0][0] or 0) + 1, above + 1, now)
+    span = (backdated(now, issuer.lifetime), now + issuer.lifetime)
+    with ledger.transaction():
+        ledger.run(
+            "INSERT INTO crls (issuer, number, authority, part, this_update, next_update, reserved_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (issuer.certificate.spki, number, issuer.authority, issuer.part, *span, now),
+        )
+    pem = build_crl(
+        revoked,
+        issuer=load_certificate(issuer.certificate.pem),
+        issuer_key=key,
+        number=number,
+        this_update=span[0],
+        next_update=span[1],
+    )
+    replace_file(issuer.path, pem.encode())
+    with ledger.transaction():
+        ledger.run("UPDATE crls SET pem = ? WHERE issuer = ? AND number = ?", (pem, issuer.certificate.spki, number))
+        ledger.run(
+            "DELETE FROM crls WHERE issuer = ? AND number NOT IN"
+            " (SELECT number FROM crls WHERE issuer = ? ORDER BY number DESC LIMIT ?)",
+            (issuer.certificate.spki, issuer.certificate.spki, _KEPT),
+        )
+    return parse_crl(pem, where=issuer.path)
+
+
+def standing_of(ledger: Ledger, issuer: Issuer, *, published: Iterable[Crl] = (), now: int) -> Standing:
+    """How the CRL of one key stands, compared with the ledger."""
+    crl, wrong = _at_hand(issuer)
+    known = [item for item in (crl, *published) if item and is_crl_of(item, issuer.certificate)]
+    revoked, missed = revoked_by(
+        ledger,
+        issuer.certificate.spki,
+        listed=[entry for item in known for entry in item.revoked],
+        until=now - issuer.lifetime,
+    )
+    numbers = {
+        row[0]: row[1]
+        for row in ledger.run("SELECT number, pem IS NULL FROM crls WHERE issuer = ?", (issuer.certificate.spki,))
+    }
+    highest = max(
+        [0, *(number for number, is_open in numbers.items() if not is_open), *(item.number for item in known)]
+    )
+    if crl is not None and numbers.get(crl.number):
+        wrong = "the one in place was signed by a run that was cut short before the ledger had it"
+    due = wrong or _why_due(crl, issuer, revoked=revoked, missed=missed, highest=highest, now=now)
+    return Standing(issuer, crl, due, revoked, missed, highest)
+
+
+def _look(store: Store, ledger: Ledger, authority: str, *, published: Sequence[Crl], now: int) -> Found:
+    chain, policy = read_chain(store, authority), read_policy(store, authority)
+    check_known(ledger, authority, store.read(authority).fingerprints.values())
+    found = Found(chain)
+    for part, certificate in (("issuing", chain.issuing), ("root", chain.root)):
+        if os.path.lexists(store.path(authority, f"{part}.key")):
+            issuer = Issuer(authority, part, certificate, store.path(authority, FILES[part]), policy.crl_lifetime)
+            found.standings.append(standing_of(ledger, issuer, published=published, now=now))
+    signed_here = [standing.issuer.certificate for standing in found.standings]
+    others = [leaf for leaf in (*chain.above, chain.root) if leaf not in signed_here]
+    in_place = parse_crls(
+        store.read_optional(authority, FILES["root"]) or "", where=store.path(authority, FILES["root"])
+    )
+    for leaf in others:
+        have, new = _newest(in_place, leaf), _newest(published, leaf)
+        if new and (have is None or new.number > have.number):
+            have = new
+            found.arrived.append(new)
+        if have:
+            found.elsewhere.append(have)
+            found.warnings += _ends_soon(have, authority=authority, now=now)
+    return found
+
+
+def _at_hand(issuer: Issuer) -> tuple[Crl | None, str | None]:
+    """(the CRL in place, what is wrong with it)."""
+    try:
+        with open(issuer.path, encoding="ascii", errors="replace") as stream:
+            crl = parse_crl(stream.read(), where=issuer.path)
+    except FileNotFoundError:
+        return None, "there is none yet"
+    except OSError as exc:
+        raise CAError(
+            f"{issuer.path} cannot be read: {exc.strerror}. Nothing was changed. Run with become, and check the disk.",
+            code="files",
+        ) from exc
+    except X509Error as exc:
+        return None, f"the one in place is damaged ({exc})"
+    if not is_crl_of(crl, issuer.certificate):
+        return None, f"the one in place, {issuer.path}, was not signed by this key"
+    return crl, None
+
+
+def _why_due(
+    crl: Crl | None, issuer: Issuer, *, revoked: Sequence[Revoked], missed: Sequence[Revoked], highest: int, now: int
+) -> str | None:
+    """Why a CRL that is right in itself is to be replaced."""
+    if crl is None:
+        return "there is none yet"
+    if crl.number < highest:
+        return f"the one in place has the number {crl.number}, a later one was published with {highest}"
+    wanted, listed = ({(item.serial, item.reason) for item in entries} for entries in (revoked, crl.revoked))
+    if wanted != listed:
+        return f"revocations that are not on it: {len(wanted - listed)}, that have left: {len(listed - wanted)}"
+    if missed:
+        return f"revocations that the ledger, brought back from an older backup, does not know: {len(missed)}"
+    if now >= crl.next_update:
+        return f"it has ended {iso(crl.next_update)}"
+    if 3 * (crl.next_update - now) < 2 * issuer.lifetime:
+        return f"it ends {iso(crl.next_update)}"
+    if crl.next_update - crl.this_update > issuer.lifetime + now - backdated(now, issuer.lifetime):
+        return f"it is to last {issuer.lifetime // 86400} days, and lasts until {iso(crl.next_update)}"
+    return None
+
+
+def _read_published(pem: str) -> list[Crl]:
+    try:
+        found = parse_crls(pem, where="published")
+    except X509Error as exc:
+        raise CAError(f"{exc} Nothing was changed. Give CRLs in PEM.", code="bad_request") from exc
+    if pem.strip() and not found:
+        raise CAError("published: there is no CRL in PEM in it. Nothing was changed.", code="bad_request")
+    return found
+
+
+def _newest(crls: Iterable[Crl], issuer: Leaf) -> Crl | None:
+    return max((crl for crl in crls if is_crl_of(crl, issuer)), key=lambda crl: crl.number, default=None)
+
+
+def _ends_soon(crl: Crl, *, authority: str, now: int) -> list[str]:
+    """A warning in the last third of the life of a CRL that only others can sign."""
+    if 3 * (crl.next_update - now) >= crl.next_update - crl.this_update:
+        return []
+    tense = "has ended" if now >= crl.next_update else "ends"
+    said = (
+        f"authority '{authority}': the CRL of {crl.issuer} {tense} {iso(crl.next_update)}; its key is not here. From then on servers "
+        "that check the whole chain refuse every client. Sign a new one where the key is, and give it to ca_crl as 'published'."
+    )
+    return [said]
