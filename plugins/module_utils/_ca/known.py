@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Any
 
+from .._x509.profiles import BUILT_IN
 from .errors import CAError
 from .failures import Failure, OpenFailure
 from .ledger import Entry, Ledger
@@ -30,7 +32,8 @@ def read_info(
         for name in store.names():
             published = store.read(name)
             check_known(ledger, name, published.fingerprints.values())
-            authorities[name] = {"anchors": published.anchors, "chain": published.chain}
+            profiles = _profiles(store, name)
+            authorities[name] = {"anchors": published.anchors, "chain": published.chain, "profiles": profiles}
         pins, leaves, failures = ledger.pins_of(wanted), ledger.leaves_of(wanted, now=now), ledger.failures_of(wanted)
         lately = ledger.open_failures(since=now - failure_window)
     known: dict[str, dict[str, Any]] = {
@@ -46,6 +49,21 @@ def read_info(
         "open_failures": [_open_failure(failure) for failure in lately],
         "time": now,
     }
+
+
+def _profiles(store: Store, authority: str) -> dict[str, list[str]]:
+    """The usages of each profile of an authority."""
+    text = store.read_optional(authority, "policy.json")
+    if text is None:
+        return {name: list(profile.usages) for name, profile in BUILT_IN.items()}
+    try:
+        told = json.loads(text)
+        return {name: list(told["profiles"][name]["usages"]) for name in told["profiles_allowed"]}
+    except (ValueError, LookupError, TypeError, AttributeError):
+        # Not as it is written by us. Whoever reads all of it needs cryptography, and so long that no run should wait for it.
+        from .policy import read_policy
+
+        return {name: list(profile.usages) for name, profile in read_policy(store, authority).profiles.items()}
 
 
 def check_known(ledger: Ledger, authority: str, fingerprints: Iterable[str]) -> None:

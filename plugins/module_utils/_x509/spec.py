@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .build import check_profile
 from .duration import parse_duration
 from .errors import X509Error
 from .keys import check_key_type
 from .names import parse_names
+from .profiles import BUILT_IN, check_profile
 
 _FIELDS = {
     "name",
@@ -23,6 +23,7 @@ _FIELDS = {
     "profile",
     "common_name",
     "subject_alt_names",
+    "shared_names",
     "lifetime",
     "renew_before",
     "key",
@@ -42,7 +43,10 @@ DEFAULT_LIFETIME = 90 * 86400
 
 @dataclass(frozen=True)
 class CertificateSpec:
-    """One wanted certificate; spans in seconds. C(where) (files of a host) and C(api) (a device) exclude each other."""
+    """One wanted certificate; spans in seconds. C(where) (files of a host) and C(api) (a device) exclude each other.
+
+    C(shared_names): those of its names (C(CN:…) for the common name) that others may hold as well.
+    """
 
     identity: str
     name: str
@@ -60,6 +64,7 @@ class CertificateSpec:
     api: Mapping[str, Any] | None
     on_failure: str
     pair: Mapping[str, Any] | None
+    shared_names: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -83,17 +88,16 @@ class CertificateSpec:
             raise X509Error(f"{where}: give either 'where' (files of a host) or 'api' (a device's REST interface).")
         names = parse_names(data.get("subject_alt_names") or (), where=where)
         profile = check_profile(str(data.get("profile") or "server"), where=where)
-        if not names and profile != "client" and not data.get("pair"):
-            raise X509Error(
-                f"{where}: a server needs subject_alt_names, the names and addresses that clients connect to."
-            )
+        common_name = _common_name(data.get("common_name"), where=where)
+        if not data.get("pair"):
+            _check_named(names, common_name, profile=profile, where=where)
         lifetime = parse_duration(data.get("lifetime") or DEFAULT_LIFETIME, where=f"{where}, lifetime")
         return cls(
             identity=identity,
             name=name,
             authority=_plain(data.get("authority") or "fleet", "authority", where=where),
             profile=profile,
-            common_name=_common_name(data.get("common_name"), where=where),
+            common_name=common_name,
             names=names,
             lifetime=lifetime,
             renew_before=_renew_before(data.get("renew_before"), lifetime=lifetime, where=where),
@@ -105,6 +109,7 @@ class CertificateSpec:
             api=data.get("api"),
             on_failure=_one_of(data.get("on_failure") or "keep", ("keep", "remove"), "on_failure", where=where),
             pair=data.get("pair"),
+            shared_names=_shared_names(data.get("shared_names"), names, common_name, where=where),
         )
 
 
@@ -132,6 +137,33 @@ def _common_name(value: Any, *, where: str) -> str | None:
             f"{where}: the common_name is longer than 64 or has a comma, quote or control character. Shorten it."
         )
     return text
+
+
+def _check_named(names: tuple[str, ...], common_name: str | None, *, profile: str, where: str) -> None:
+    """Clients connect to names of a server. Whether a profile of the house's own is a server's, only its authority knows."""
+    is_for_servers = profile in BUILT_IN and "serverAuth" in BUILT_IN[profile].usages
+    if not names and is_for_servers:
+        raise X509Error(f"{where}: a server needs subject_alt_names, the names and addresses that clients connect to.")
+    if not names and not common_name:
+        raise X509Error(f"{where}: there is no name to certify. Give subject_alt_names, or a client's common_name.")
+
+
+def _shared_names(value: Any, names: tuple[str, ...], common_name: str | None, *, where: str) -> tuple[str, ...]:
+    if not value:
+        return ()
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise X509Error(f'{where}: shared_names is no list. Write ["{value!s}"].')
+    has = (*names, *([f"CN:{common_name}"] if common_name else []))
+    given = [str(item).strip() for item in value]
+    shared = {
+        item if item.startswith("CN:") else parse_names([item], where=f"{where}, shared_names")[0] for item in given
+    }
+    strange = sorted(shared - set(has))
+    if strange:
+        raise X509Error(
+            f"{where}: shared_names has {', '.join(strange)}, which the certificate does not have. There are {', '.join(has)}."
+        )
+    return tuple(name for name in has if name in shared)
 
 
 def _key_type(data: Mapping[str, Any], *, where: str) -> str:

@@ -14,6 +14,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import (
     new_serial,
     sign_leaf,
 )
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.constraints import Constraints
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import Leaf, to_leaf
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.profiles import BUILT_IN
@@ -25,7 +26,7 @@ NOW = 1_800_000_000
 class Authority:
     """An authority whose clock stands at NOW."""
 
-    def __init__(self, name: str = "fleet") -> None:
+    def __init__(self, name: str = "fleet", *, constraints: Constraints | None = None) -> None:
         self.root_key, self.issuing_key = new_key("ec-p256"), new_key("ec-p256")
         self.root = build_root(
             self.root_key,
@@ -41,6 +42,7 @@ class Authority:
             subject=ca_name(f"{name} issuing", "Plant"),
             not_before=NOW - DAY,
             not_after=NOW + 1825 * DAY,
+            constraints=constraints,
         )
 
     @property

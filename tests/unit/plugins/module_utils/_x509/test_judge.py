@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import new_serial
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.constraints import Constraints
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import (
     Failure,
     Have,
@@ -26,6 +28,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import (
 )
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key, spki_of
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import Leaf, to_leaf
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.profiles import Profile
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.spec import CertificateSpec
 
 from .authority import DAY, NOW, Authority
@@ -210,6 +213,58 @@ def test_each_reason(
     judgement = judge(wanted, have, known, now=NOW + DAY)
     assert (judgement.verdict, codes(judgement)) == (verdict, reasons), title
     assert all(reason.message for reason in judgement.reasons)
+
+
+PROFILES = {"server": ("serverAuth",), "plc": ("clientAuth", "serverAuth")}
+
+
+def test_a_profile_is_what_its_authority_says() -> None:
+    own, wanted = replace(KNOWN, profiles=PROFILES), spec(profile="plc")
+    assert codes(judge(wanted, host(), own, now=NOW)) == ["profile_changed"]
+    both = FLEET.leaf(key=KEY, profile=Profile("plc", ("clientAuth", "serverAuth")))
+    assert judge(wanted, host(both), own, now=NOW).verdict == "none"
+    # Without the CA nobody knows what it is good for: nothing is due because of it.
+    assert judge(wanted, host(both), Known(False, "down"), now=NOW).verdict == "none"
+    assert judge(wanted, host(), Known(False, "down"), now=NOW).verdict == "none"
+
+
+def test_a_profile_that_there_is_not() -> None:
+    for known, has in ((replace(KNOWN, profiles=PROFILES), "plc, server"), (KNOWN, "client, server, server_client")):
+        with pytest.raises(X509Error, match=f"^robot-1/https: its authority has no profile 'plx', there are {has}\\."):
+            judge(spec(profile="plx"), host(), known, now=NOW)
+
+
+LIMITED = Authority(constraints=Constraints(domains=("plant.example",), networks=("198.18.0.0/15",)))
+WITHIN_LIMITS = replace(KNOWN, issuing=LIMITED.issuing_leaf, chain=(LIMITED.issuing_leaf.fingerprint,))
+
+
+@pytest.mark.parametrize("have", [host(None), device(BUILT_IN, trusted=False)])
+def test_names_that_the_authority_may_not_certify_are_refused_before_a_key_is_made(have: Have) -> None:
+    target = {} if have.kind == "host" else {"api": {"name": "mir"}}
+    known = replace(WITHIN_LIMITS, pins=frozenset({BUILT_IN.spki}))
+    inside = spec(subject_alt_names=["DNS:robot-1.plant.example", "IP:198.19.0.7"], **target)
+    assert judge(inside, have, known, now=NOW).verdict == "issue"
+    outside = spec(subject_alt_names=["DNS:robot-1.plant.example", "IP:203.0.113.7", "IP:2001:2::7"], **target)
+    judgement = judge(outside, have, known, now=NOW)
+    assert (judgement.verdict, codes(judgement)) == ("refuse", ["not_permitted"])
+    message = judgement.reasons[0].message
+    assert "may not certify IP:2001:2::7, IP:203.0.113.7 (it may: plant.example; 198.18.0.0/15)" in message
+    assert "tls_ca_networks" in message
+    assert "It is due (missing: " in message
+
+
+def test_a_staged_pair_with_such_names_is_not_tried_either() -> None:
+    key = new_key("ec-p256")
+    staged = Staged(spki_of(key.public_key()), LIMITED.leaf(key=key))
+    judgement = judge(spec(), host(None, staged=staged), WITHIN_LIMITS, now=NOW + DAY)
+    assert codes(judgement) == ["not_permitted"]
+
+
+def test_what_is_in_service_stays_although_its_names_are_outside_by_now() -> None:
+    leaf = LIMITED.leaf(key=KEY)
+    have = host(leaf, chain=WITHIN_LIMITS.chain)
+    assert judge(spec(), have, WITHIN_LIMITS, now=NOW + DAY).verdict == "none"
+    assert codes(judge(spec(), have, WITHIN_LIMITS, now=NOW + 80 * DAY)) == ["not_permitted"]
 
 
 def test_a_refusal_names_the_key_and_the_next_step() -> None:

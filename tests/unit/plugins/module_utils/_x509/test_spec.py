@@ -43,7 +43,7 @@ def test_a_device_gets_rsa_unless_told_otherwise() -> None:
         ({"subject_alt_names": ["robot-1"]}, "neither DNS nor IP"),
         ({"api": {"name": "mir"}}, "either 'where'"),
         ({"where": None}, "either 'where'"),
-        ({"profile": "servr"}, "no profile 'servr'"),
+        ({"profile": "a server"}, "no name of a profile"),
         ({"key": {"type": "rsa-1024"}}, "no key type 'rsa-1024'"),
         ({"key": "rsa"}, "key: {type: ec-p256}"),
         ({"lifetime": "ever"}, "no span of time"),
@@ -53,6 +53,11 @@ def test_a_device_gets_rsa_unless_told_otherwise() -> None:
         ({"on_failure": "panic"}, "keep, remove"),
         ({"subject_alt_name": ["DNS:a"]}, "no such field: subject_alt_name"),
         ({"identity": "a/b"}, "slash"),
+        ({"profile": "own", "subject_alt_names": []}, "no name to certify"),
+        ({"profile": "client", "subject_alt_names": []}, "no name to certify"),
+        ({"shared_names": "DNS:a"}, 'Write ["DNS:a"]'),
+        ({"shared_names": ["DNS:other"]}, "shared_names has DNS:other, which the certificate does not have"),
+        ({"shared_names": ["CN:robot-1"]}, "shared_names has CN:robot-1"),
     ],
 )
 def test_errors_name_the_host_and_the_way_out(changes: dict[str, Any], said: str) -> None:
@@ -60,6 +65,20 @@ def test_errors_name_the_host_and_the_way_out(changes: dict[str, Any], said: str
         spec(**changes)
     assert said in str(caught.value)
     assert str(caught.value).startswith("robot-1")
+
+
+def test_names_that_others_hold_as_well() -> None:
+    names = ["IP:2001:2:0::7", "DNS:Robot-1", "DNS:fleet"]
+    made = spec(
+        subject_alt_names=names, common_name="robot-1", shared_names=["CN:robot-1", "dns:FLEET", "IP:2001:2::7"]
+    )
+    assert made.shared_names == ("DNS:fleet", "IP:2001:2::7", "CN:robot-1")
+    assert spec().shared_names == ()
+
+
+def test_the_authority_says_whether_there_is_such_a_profile() -> None:
+    assert spec(profile="plc").profile == "plc"
+    assert spec(profile="plc", subject_alt_names=[], common_name="plc-1").names == ()
 
 
 def test_something_else_than_a_dictionary_is_refused() -> None:
