@@ -18,6 +18,7 @@ from .store import Store
 FROZEN = "frozen"
 MOVED = "moved"
 RESTORED = "restored"
+_BY_HAND = "It was frozen by hand."
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,13 @@ def plan(before: Standing, *, state: str, to: str | None, although_moved: bool =
                 code="bad_request",
             )
         return Standing(frozen=f"It has moved to '{to}'.", moved_to=to)
-    # Whoever has frozen it for another reason keeps it.
-    return Standing(frozen=before.frozen or (f"It is being moved to '{to}'." if to else "It was frozen by hand."))
+    if to and before.frozen == _BY_HAND:
+        raise CAError(
+            "This CA was frozen by hand, for a reason that a move does not know. Nothing was changed. Thaw it first (ca_backup with state "
+            "thawed) if that reason is gone.",
+            code="frozen",
+        )
+    return Standing(frozen=f"It is being moved to '{to}'." if to else before.frozen or _BY_HAND)
 
 
 def bring_to(
