@@ -16,6 +16,7 @@ from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
     REQUEST_VARIABLE,
     batch_variables,
     is_open,
+    raw_variables,
 )
 
 _FIELDS = (
@@ -30,6 +31,7 @@ _FIELDS = (
     "lifetime",
     "renew_before",
     "spki",
+    "shared_names",
 )
 
 
@@ -52,7 +54,9 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = {"changed": False, "chains": {}, "certificates": strangers}
         if not requests or self._task.check_mode:
             return result
-        arguments = options_of(self, "directory", "passphrase_file", "passphrase_command")
+        arguments = options_of(self, "directory", "passphrase_file", "passphrase_command", "shared_names")
+        if "shared_names" not in arguments and any(item.get("shared_names") for item in requests):
+            arguments["shared_names"] = _shared_by_all(task_vars)
         try:
             answer = call_ca(self, "ca_issue", {**arguments, "requests": requests}, task_vars)
         except CACallError as exc:
@@ -83,7 +87,17 @@ def _batch_requests(task_vars: dict[str, Any], host: str) -> tuple[list[dict[str
     return requests, strangers
 
 
+def _shared_by_all(task_vars: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the hosts of this run share on purpose, also those that are done already and ask for nothing."""
+    return [
+        {"identity": entry["identity"], "authority": entry["authority"], "names": list(entry["shared_names"])}
+        for found in raw_variables(task_vars, map(str, task_vars["hostvars"]), REQUEST_VARIABLE)
+        for entry in (found.get(REQUEST_VARIABLE) or {}).get("certificates") or ()
+        if entry.get("shared_names")
+    ]
+
+
 def _plain(entry: Mapping[str, Any]) -> dict[str, Any]:
-    request = {field: entry.get(field) for field in _FIELDS}
+    request = {field: entry[field] for field in _FIELDS if entry.get(field) is not None}
     request["reasons"] = [str(reason["code"]) for reason in entry.get("reasons") or ()]
     return request

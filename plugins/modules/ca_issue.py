@@ -15,6 +15,8 @@ description:
   - What is asked for again is not signed again. A certificate for the same identity, name, key, authority, profile, names and
     common name that is in force and not due for renewal is returned as it is.
   - The names come from the request and the usages from the profile. What the CSR itself asks for is ignored.
+  - A name that a certificate in force of another identity has is refused. So are names outside the limits of the authority, before
+    anything is signed. What is refused stays in the ledger until it is issued after all; M(certfleet.tls.ca_info) lists it.
 extends_documentation_fragment:
   - certfleet.tls.attributes
   - certfleet.tls.attributes.action
@@ -33,13 +35,35 @@ options:
   requests:
     description:
       - What is to be signed. By default what the request steps of all hosts of the batch asked for.
-      - Each has C(id) (V(<identity>/<name>)), C(identity), C(name), C(authority), C(profile) (V(server), V(client) or
-        V(server_client)), C(names) (a list of V(DNS:...) and V(IP:...)), C(csr) (PEM) and C(lifetime) (seconds).
+      - Each has C(id) (V(<identity>/<name>)), C(identity), C(name), C(authority), C(profile) (one of the authority's: V(server),
+        V(client), V(server_client) or its own), C(names) (a list of V(DNS:...) and V(IP:...)), C(csr) (PEM) and C(lifetime) (seconds).
       - Each may have C(common_name), C(spki) (SHA-256 of the key's SPKI, which the CSR must match), C(renew_before) (seconds, by
-        default a third of the certificate's validity) and C(reasons) (codes, for the ledger).
+        default a third of the certificate's validity), C(shared_names) (those of its names that other identities have as well, on
+        purpose; V(CN:...) is the common name of a client) and C(reasons) (codes, for the ledger).
     type: list
     elements: dict
     default: []
+  shared_names:
+    description:
+      - Names that identities share on purpose which ask for nothing now. By default what the request steps of all hosts of the run
+        said, as soon as a request of the batch shares one. A name is only shared when all that have it say so.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      identity:
+        description: Who shares them.
+        type: str
+        required: true
+      authority:
+        description: The authority of the certificate that has them.
+        type: str
+        required: true
+      names:
+        description: The names, V(DNS:...), V(IP:...) or V(CN:...).
+        type: list
+        elements: str
+        required: true
 requirements:
   - cryptography >= 38
 notes:
@@ -88,8 +112,10 @@ certificates:
     - A certificate has C(certificate) (the leaf as PEM), C(authority), C(serial), C(fingerprint), C(not_before), C(not_after),
       C(issued) (V(false) when it was in force already) and C(notes).
     - A refused request has C(error) with C(code) and C(message). Codes are V(bad_request), V(bad_csr), V(bad_key), V(spki_mismatch),
-      V(bad_profile), V(bad_names), V(bad_lifetime), V(duplicate_id), V(unknown_authority), V(issuer_expired), V(not_signed), and
-      those about an authority as a whole, V(half_ca), V(foreign_ca), V(wrong_passphrase), V(passphrase).
+      V(bad_profile), V(bad_names), V(bad_lifetime), V(duplicate_id), V(outside_constraints), V(name_held), V(unknown_authority),
+      V(issuer_expired), V(not_signed), and those about an authority as a whole, V(half_ca), V(foreign_ca), V(wrong_passphrase),
+      V(passphrase).
+    - C(notes) says where a certificate ends earlier than asked, with its issuing CA or since its profile allows no more.
     - When the CA as a whole cannot be used each request has the error V(ca_unreachable) or V(ca_failed).
   returned: success
   type: dict
@@ -123,16 +149,23 @@ from ansible_collections.certfleet.tls.plugins.module_utils._ca.options import (
     passphrase_from,
     passphrase_options,
 )
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.orders import read_declared
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.store import Store
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.crypto import CRYPTOGRAPHY_ERROR, HAS_CRYPTOGRAPHY
 
 
 def argument_spec() -> dict[str, Any]:
     """The module's options. A bad request must not fail the others: requests are checked one by one, not here."""
+    shared = {
+        "identity": {"type": "str", "required": True},
+        "authority": {"type": "str", "required": True},
+        "names": {"type": "list", "elements": "str", "required": True},
+    }
     return {
         **directory_option(),
         **passphrase_options(),
         "requests": {"type": "list", "elements": "dict", "default": []},
+        "shared_names": {"type": "list", "elements": "dict", "default": [], "options": shared},
     }
 
 
@@ -150,6 +183,7 @@ def main() -> None:
             store=store,
             open_issuer=lambda authority: LocalIssuer(store, authority, passphrase),
             now=int(time.time()),
+            declared=read_declared(module.params["shared_names"]),
         )
     except CAError as exc:
         module.fail_json(msg=str(exc), code=exc.code)

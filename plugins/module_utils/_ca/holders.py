@@ -53,9 +53,8 @@ class Names:
     def __init__(self, ledger: Ledger, claims: Sequence[Claim], declared: Declared = frozenset()) -> None:
         self._ledger = ledger
         self._asked = {(claim.authority, claim.identity, claim.certificate): frozenset(claim.names) for claim in claims}
-        self._declared = declared | {
-            (claim.authority, claim.identity, name) for claim in claims for name in claim.shared
-        }
+        # What an identity says now counts for more than what it said when its certificate was issued.
+        self._says = {**dict.fromkeys(declared, True), **holdings(claims)}
         self._admitted: dict[tuple[str, str], set[str]] = {}
 
     def admit(self, claim: Claim, *, profiles: Mapping[str, Profile], now: int) -> Conflict | None:
@@ -76,7 +75,7 @@ class Names:
             )
             for holder, shares in sorted(others.items()):
                 agreed = name in claim.shared
-                if not agreed or not (shares or (claim.authority, holder, name) in self._declared):
+                if not agreed or not self._says.get((claim.authority, holder, name), shares):
                     return Conflict(name, holder, agreed)
         for name in claim.names:
             self._admitted.setdefault((claim.authority, name), set()).add(claim.identity)
@@ -99,23 +98,26 @@ class Names:
         return False
 
 
-def hold(ledger: Ledger, claims: Iterable[Claim]) -> None:
-    """Write down who may hold what, within a transaction of the ledger."""
+def holdings(claims: Iterable[Claim]) -> dict[tuple[str, str, str], bool]:
+    """(authority, identity, name) of all that is claimed, and whether it is shared: one of an identity's claims is enough for that."""
+    found: dict[tuple[str, str, str], bool] = {}
+    for claim in claims:
+        for name in claim.names:
+            key = (claim.authority, claim.identity, name)
+            found[key] = found.get(key, False) or name in claim.shared
+    return found
+
+
+def hold(ledger: Ledger, held: Mapping[tuple[str, str, str], bool]) -> None:
+    """Write down what holdings() found, within a transaction of the ledger."""
     ledger.run_many(
-        "INSERT INTO holders (authority, name, identity, shared) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (authority, name, identity) DO UPDATE SET shared = excluded.shared",
-        ((claim.authority, name, claim.identity, name in claim.shared) for claim in claims for name in claim.names),
+        "INSERT INTO holders (authority, identity, name, shared) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (authority, name, identity) DO UPDATE SET shared = excluded.shared WHERE shared != excluded.shared",
+        ((*key, shared) for key, shared in held.items()),
     )
 
 
-def differing(ledger: Ledger, claims: Iterable[Claim]) -> list[Claim]:
-    """Those claims whose sharing is not what the ledger says of it."""
-    found = []
-    for claim in claims:
-        rows = ledger.run(
-            "SELECT name, shared FROM holders WHERE identity = ? AND authority = ?", (claim.identity, claim.authority)
-        )
-        is_shared = {str(row["name"]): bool(row["shared"]) for row in rows}
-        if any(is_shared.get(name) != (name in claim.shared) for name in claim.names):
-            found.append(claim)
-    return found
+def is_known(ledger: Ledger, held: Mapping[tuple[str, str, str], bool]) -> bool:
+    """Whether the ledger says all of it already."""
+    statement = "SELECT 1 FROM holders WHERE authority = ? AND identity = ? AND name = ? AND shared = ?"
+    return all(ledger.run(statement, (*key, shared)) for key, shared in held.items())

@@ -15,7 +15,7 @@ from .._x509.errors import X509Error
 from .._x509.judge import renewal_due_at
 from .._x509.parse import iso
 from .errors import CAError, ItemError
-from .holders import Claim, Conflict, Declared, Names, differing, hold
+from .holders import Claim, Conflict, Declared, Names, hold, holdings, is_known
 from .known import check_known
 from .ledger import Entry, Ledger, Signed
 from .lock import WAIT, locked
@@ -199,14 +199,14 @@ class _Batch:
     ) -> None:
         """What was signed, who holds its names, and what was refused: all of it, or nothing."""
         refusals = self._refusals(asked)
-        given_out = [(case.order.identity, case.order.name) for case in (*found, *(case for case, _item in signed))]
-        forgiven = refused_before(self._ledger, given_out)
-        claims = [*differing(self._ledger, (case.claim for case in found)), *(case.claim for case, _item in signed)]
-        if not (signed or refusals or forgiven or claims):
+        given_out = [*found, *(case for case, _item in signed)]
+        forgiven = refused_before(self._ledger, [(case.order.identity, case.order.name) for case in given_out])
+        held = holdings(case.claim for case in given_out)
+        if not (signed or refusals or forgiven) and is_known(self._ledger, held):
             return
         with self._ledger.transaction():
             self._ledger.store((item for _case, item in signed), now=self._now)
-            hold(self._ledger, claims)
+            hold(self._ledger, held)
             clear_refusals(self._ledger, forgiven)
             note_refusals(self._ledger, refusals, now=self._now)
 

@@ -326,7 +326,7 @@ class Ledger:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All that is run within it is in the ledger, on disk, when it ends; or none of it. One within another is a part of that."""
-        if self._connection.in_transaction:
+        if self._is_writing():
             yield
             return
         self.run("BEGIN IMMEDIATE")
@@ -334,8 +334,11 @@ class Ledger:
             yield
             self.run("COMMIT")
         finally:
-            if self._connection.in_transaction:
+            if self._is_writing():
                 self.run("ROLLBACK")
+
+    def _is_writing(self) -> bool:
+        return self._connection.in_transaction
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """One statement, for the files beside this one that know a part of the tables. Writers run it within transaction()."""

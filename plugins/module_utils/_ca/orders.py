@@ -17,8 +17,8 @@ from .._x509.keys import KEY_TYPES
 from .._x509.names import parse_names, parse_shared_names
 from .._x509.parse import parse_csr
 from .._x509.profiles import Profile, check_profile, choose_profile
-from .errors import ItemError
-from .holders import Claim, held_names
+from .errors import CAError, ItemError
+from .holders import Claim, Declared, held_names
 from .policy import Policy
 
 _IDENTITY = re.compile(r"[^/\s\x00-\x1f\x7f]{1,253}\Z")
@@ -97,6 +97,18 @@ def read_orders(requests: Iterable[Mapping[str, Any]]) -> tuple[list[Order], dic
         except ItemError as exc:
             refused[key] = exc
     return list(orders.values()), refused
+
+
+def read_declared(items: Iterable[Mapping[str, Any]]) -> Declared:
+    """Names that identities share on purpose which ask for nothing now. Raises CAError."""
+    declared = set()
+    for item in items:
+        try:
+            names = parse_shared_names(item.get("names") or (), where=f"shared_names of '{item.get('identity')}'")
+        except (X509Error, TypeError) as exc:
+            raise CAError(f"{exc} Nothing was issued.", code="bad_request") from exc
+        declared |= {(str(item.get("authority")), str(item.get("identity")), name) for name in names}
+    return frozenset(declared)
 
 
 def request_id(request: Mapping[str, Any]) -> str:

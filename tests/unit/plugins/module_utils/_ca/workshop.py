@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.authority import Found, Wish, ensure
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.holders import Declared
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.issue import issue
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.known import read_info
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.local import LocalIssuer
@@ -76,13 +77,14 @@ class Workshop:
             wish(name, **options), store=self.store, passphrase=self.passphrase(), generate=generate, now=self.now
         )
 
-    def issue(self, *requests: dict[str, Any], wait: float = 60.0) -> dict[str, Any]:
+    def issue(self, *requests: dict[str, Any], wait: float = 60.0, declared: Declared = frozenset()) -> dict[str, Any]:
         passphrase = self.passphrase()
         return issue(
             requests,
             store=self.store,
             open_issuer=lambda authority: LocalIssuer(self.store, authority, passphrase),
             now=self.now,
+            declared=declared,
             wait=wait,
         )
 
