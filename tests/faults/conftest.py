@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from ..integration.machines import Lab, robot, strict_verification
+from ..integration.machines import Lab, on, robot, strict_verification
 from ..integration.playbook import run_playbook, site
 from . import targets
+from .ca_case import CACase
+from .ca_room import Room
 from .case import AT_ONCE, Case, UnsafeError
 
 _REPORT = pytest.StashKey[pytest.TestReport]()
@@ -62,14 +64,27 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
     case = Case(_name(request.node), _title(request.node), folder=tmp_path)
     yield case
     case.end()
-    report = request.node.stash.get(_REPORT, None)
-    failure = None
-    if report is None or report.failed:
-        broken = dict(report.user_properties).get("broken") if report else "it did not run"
-        said = f"the test failed: {broken}" if broken else str(report.longrepr.reprcrash.message)
-        failure = said.partition("UnsafeError: ")[2] or said
-        failure = failure.strip().splitlines()[0]
-    _write(case.row(failure))
+    _write(case.row(_failure(request.node)))
+
+
+@pytest.fixture(scope="session")
+def room() -> Iterator[Room]:
+    """Room for a CA beside the lab's, on the same host; the role has brought there what the modules need."""
+    if "no" in on("ca", "sh", "-c", "python3 -c 'import cryptography' 2>/dev/null || echo no"):
+        done = run_playbook("playbooks/ca.yml")
+        assert done.rc == 0, done.output
+    room = Room()
+    room.install()
+    yield room
+    room.remove()
+
+
+@pytest.fixture
+def ca_case(request: pytest.FixtureRequest, room: Room) -> Iterator[CACase]:
+    """The same for a fault of the CA itself."""
+    case = CACase(_name(request.node), _title(request.node), room=room)
+    yield case
+    _write(case.row(_failure(request.node)))
 
 
 @pytest.fixture
@@ -99,6 +114,17 @@ def _title(item: pytest.Item) -> str:
     documented = str(getattr(item, "function", item).__doc__ or item.name).strip().splitlines()[0]
     parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
     return documented.format(**parameters) if parameters else documented
+
+
+def _failure(item: pytest.Item) -> str | None:
+    """Why the fault was not survived, or None."""
+    report = item.stash.get(_REPORT, None)
+    if report is not None and not report.failed:
+        return None
+    broken = dict(report.user_properties).get("broken") if report else "it did not run"
+    said = f"the test failed: {broken}" if broken else str(report.longrepr.reprcrash.message)
+    failure = said.partition("UnsafeError: ")[2] or said
+    return failure.strip().splitlines()[0]
 
 
 def _write(row: dict[str, Any]) -> None:

@@ -15,12 +15,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 CHANGES: tuple[str, ...] = (
-    *("openat", "write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "symlink", "symlinkat"),
-    *("link", "linkat", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "fchmod", "chmod", "fchown", "chown"),
+    *("openat", "write", "pwrite64", "ftruncate", "fsync", "fdatasync", "rename", "renameat", "renameat2", "symlink"),
+    *("symlinkat", "link", "linkat", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "fchmod", "chmod", "fchown"),
+    "chown",
 )
 CALLS = (*CHANGES, "execve")
 _FLUSHES = frozenset({"fsync", "fdatasync"})
-_CONTENT = frozenset({"openat", "write", "pwrite64", "fchmod", "fchown"})
+_CONTENT = frozenset({"openat", "write", "pwrite64", "ftruncate", "fchmod", "fchown"})
 # What makes, moves or removes a name in a folder.
 _NAMES = frozenset(
     {"rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir"}
@@ -159,8 +160,8 @@ def _unflushed_folder(event: Event, after: Sequence[Event]) -> Iterator[str]:
 
 
 def _is_aside(path: str) -> bool:
-    """A name that nobody looks for."""
-    return path.endswith(".certfleet-new")
+    """A name that nobody looks for, of a host's files or of the CA's."""
+    return path.endswith(".certfleet-new") or os.path.basename(path).startswith(".new-")
 
 
 def _paths(call: str, inside: str) -> tuple[str, str]:
@@ -177,7 +178,7 @@ def _paths(call: str, inside: str) -> tuple[str, str]:
         return _in_folder(inside), inside.rpartition(", ")[2]
     if call in ("unlinkat", "mkdirat"):
         return _in_folder(inside), ""
-    if call in ("write", "pwrite64", "fsync", "fdatasync", "fchmod", "fchown"):
+    if call in ("write", "pwrite64", "ftruncate", "fsync", "fdatasync", "fchmod", "fchown"):
         opened = _OPEN_FILE.match(inside)
         return (opened[1] if opened else "", "")
     return texts[0], ""
