@@ -6,12 +6,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ca_authority
-short_description: Create an authority of the fleet's CA, and check the one that is there
+short_description: Create an authority of the fleet's CA, check the one that is there, and renew its issuing CA
 version_added: 1.0.0
 description:
   - An authority is a root certificate and an issuing CA under it, with encrypted keys, on the CA host.
   - Where there is none it is created, whole or not at all. Where there is one it is checked, that is files, passphrase, keys,
-    signatures and what the ledger knows of it, and left as it is.
+    signatures and what the ledger knows of it.
+  - The issuing CA is reissued under its key and subject when its limits change, and in time before leaves would have to be cut
+    short, which is when less than the longest life of its leaves is left. Leaves stay valid. Where the root is elsewhere a CSR
+    is made instead.
   - Nothing is ever made anew over what is there. Half a CA, a foreign key or a wrong passphrase is an error that says what
     is wrong and where.
 extends_documentation_fragment:
@@ -50,8 +53,16 @@ options:
       key_type:
         description: The type of its key.
         type: str
-        choices: [ec-p256, ec-p384, rsa-2048, rsa-3072, rsa-4096]
+        choices: [ec-p256, ec-p384, rsa-2048, rsa-3072, rsa-4096, ed25519]
         default: ec-p384
+      location:
+        description:
+          - Where the root's key is kept. V(here) is on this host, encrypted as the others.
+          - V(elsewhere) is offline, or at the company's CA. This host then makes a key and a CSR for the issuing CA, which is
+            signed there, and adopts the O(chain) that comes back.
+        type: str
+        choices: [here, elsewhere]
+        default: here
   issuing:
     description: The issuing CA, which signs the leaves. It does not outlive the root.
     type: dict
@@ -66,8 +77,53 @@ options:
       key_type:
         description: The type of its key.
         type: str
-        choices: [ec-p256, ec-p384, rsa-2048, rsa-3072, rsa-4096]
+        choices: [ec-p256, ec-p384, rsa-2048, rsa-3072, rsa-4096, ed25519]
         default: ec-p256
+  domains:
+    description:
+      - The DNS names that the issuing CA may certify, each with all names below it, such as V(plant.example); also single labels.
+      - As soon as O(domains) or O(networks) is given, a kind of which none is given may not be certified at all. Without both
+        there are no limits.
+      - They are written into the issuing CA as critical name constraints, which verifiers enforce. A change reissues it under
+        the same key, so that leaves stay valid. It is refused while certificates in force lie outside.
+    type: list
+    elements: str
+    default: []
+  networks:
+    description: The networks, IPv4 and IPv6, whose addresses the issuing CA may certify, such as V(192.0.2.0/24). See O(domains).
+    type: list
+    elements: str
+    default: []
+  profiles:
+    description:
+      - Kinds of leaves besides the built-in V(server) (serverAuth), V(client) (clientAuth) and V(server_client) (both), or
+        instead of one of these, by name.
+      - Each has C(usages) (list of V(serverAuth) and V(clientAuth)) and maybe C(crl_urls), C(issuer_urls), C(ocsp_urls) (lists
+        of C(http://) addresses that leaves carry) and C(max_lifetime) (a span, such as V(30d)).
+      - A change is in the leaves that are issued from then on.
+    type: dict
+    default: {}
+  profiles_allowed:
+    description: The built-in profiles that there are besides O(profiles). By default all.
+    type: list
+    elements: str
+    default: []
+  crl_lifetime:
+    description: How long a CRL of this authority is good for.
+    type: str
+    default: 30d
+  chain:
+    description:
+      - What was signed elsewhere for the authority's CSR, as PEM text, in any order, that is the issuing CA, and all
+        certificates above it up to the root.
+      - It is checked (key, signatures, basic constraints, path lengths, key usage, validity) before it is adopted. A renewed
+        one must end in the same root.
+    type: str
+    default: ''
+  root_certificate:
+    description: The root that is expected above O(chain), as PEM text. By default the self-signed certificate in O(chain).
+    type: str
+    default: ''
   generate_passphrase:
     description:
       - Make a random passphrase in O(passphrase_file) when that does not exist.
@@ -77,8 +133,9 @@ options:
 requirements:
   - cryptography >= 38 (not for a prediction in check mode)
 notes:
-  - An authority whose names or key types differ from the options is kept, with a warning. Changing its subject, keys or
-    lifetime needs a new authority.
+  - An authority whose names or key types differ from the options is kept, with a warning. Changing its root, subject or keys
+    needs a new authority.
+  - Ed25519 is for authorities whose verifiers are all known to accept it. Browsers and many devices do not.
 seealso:
   - module: certfleet.tls.ca_info
   - module: certfleet.tls.ca_issue
@@ -101,6 +158,22 @@ EXAMPLES = r"""
     root:
       lifetime: 20y
   become: true
+
+- name: CA | Limited to the names and addresses of the plant
+  certfleet.tls.ca_authority:
+    name: fleet
+    domains: [plant.example]
+    networks: [198.18.0.0/15, "2001:2::/48"]
+    profiles_allowed: [server]
+  become: true
+
+- name: CA | An issuing CA under the company's root, first without a chain, which makes the CSR
+  certfleet.tls.ca_authority:
+    name: office
+    root:
+      location: elsewhere
+    chain: "{{ lookup('ansible.builtin.file', 'office-chain.pem', errors='ignore') | default('', true) }}"
+  become: true
 """
 
 RETURN = r"""
@@ -120,7 +193,7 @@ authority:
       returned: when it exists
       type: str
     chain:
-      description: The issuing CA as PEM, which servers send along with their leaf.
+      description: The issuing CA as PEM, and what is between it and the root. Servers send it along with their leaf.
       returned: when it exists
       type: str
     root:
@@ -129,7 +202,7 @@ authority:
       type: dict
       sample: {subject: "CN=fleet root CA", key: ec-p384, not_after: "2036-11-19T04:00:00Z"}
     issuing:
-      description: Parsed fields of the issuing CA.
+      description: Parsed fields of the issuing CA, with the C(domains) and C(networks) that it is limited to.
       returned: when it exists
       type: dict
       sample: {subject: "CN=fleet issuing CA", key: ec-p256, not_after: "2031-11-21T04:00:00Z"}
@@ -139,6 +212,19 @@ due:
   type: list
   elements: str
   sample: ["create the authority 'fleet'"]
+awaiting:
+  description: Whether something must be signed elsewhere, a new authority's issuing CA or its renewal.
+  returned: success
+  type: bool
+csr:
+  description: The CSR to be signed, as PEM. None when nothing waits, or before it is made.
+  returned: success
+  type: str
+csr_path:
+  description: Where the CSR is on the CA host.
+  returned: success
+  type: str
+  sample: /var/lib/certfleet/pending/office/issuing.csr
 cryptography:
   description: Whether the library is there for the Python that runs modules on this host.
   returned: success
@@ -146,7 +232,9 @@ cryptography:
 code:
   description:
     - What is wrong, in one word, for programs. V(half_ca), V(foreign_ca), V(wrong_passphrase), V(passphrase), V(locked),
-      V(files), V(ledger), V(ledger_missing), V(ledger_newer), V(bad_request), V(missing_library).
+      V(files), V(ledger), V(ledger_missing), V(ledger_newer), V(bad_request), V(missing_library), V(frozen), V(narrowing)
+      (certificates in force would lie outside of new limits), V(bad_chain), V(no_request), V(rollover) (O(chain) ends in another
+      root), V(shared_root).
   returned: failure
   type: str
 """
@@ -175,7 +263,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._ca.store import Sto
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.crypto import CRYPTOGRAPHY_ERROR, HAS_CRYPTOGRAPHY
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
 
-KEY_TYPES = ["ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096"]
+KEY_TYPES = ["ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519"]
 
 
 def argument_spec() -> dict[str, Any]:
@@ -185,14 +273,26 @@ def argument_spec() -> dict[str, Any]:
         **passphrase_options(),
         "name": {"type": "str", "required": True},
         "organization": {"type": "str", "default": ""},
-        "root": _certificate_option(lifetime="10y", key_type="ec-p384"),
+        "root": _certificate_option(
+            lifetime="10y",
+            key_type="ec-p384",
+            location={"type": "str", "choices": ["here", "elsewhere"], "default": "here"},
+        ),
         "issuing": _certificate_option(lifetime="5y", key_type="ec-p256"),
+        "domains": {"type": "list", "elements": "str", "default": []},
+        "networks": {"type": "list", "elements": "str", "default": []},
+        "profiles": {"type": "dict", "default": {}},
+        "profiles_allowed": {"type": "list", "elements": "str", "default": []},
+        "crl_lifetime": {"type": "str", "default": "30d"},
+        "chain": {"type": "str", "default": ""},
+        "root_certificate": {"type": "str", "default": ""},
         "generate_passphrase": {"type": "bool", "default": False, "no_log": False},
     }
 
 
-def _certificate_option(*, lifetime: str, key_type: str) -> dict[str, Any]:
+def _certificate_option(*, lifetime: str, key_type: str, **more: Any) -> dict[str, Any]:
     options = {
+        **more,
         "common_name": {"type": "str"},
         "lifetime": {"type": "str", "default": lifetime},
         "key_type": {"type": "str", "choices": KEY_TYPES, "default": key_type, "no_log": False},
@@ -227,6 +327,9 @@ def _result(wish: Wish, found: Found) -> dict[str, Any]:
         "changed": bool(found.due),
         "authority": to_result(found, wish.name),
         "due": found.due,
+        "awaiting": bool(found.request_path),
+        "csr": found.request,
+        "csr_path": found.request_path or None,
         "cryptography": HAS_CRYPTOGRAPHY,
     }
     if found.due:

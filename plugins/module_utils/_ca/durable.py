@@ -96,6 +96,20 @@ def publish_folder(path: str, files: Mapping[str, bytes]) -> None:
         sync_folder(parent)
 
 
+def remove_folder(path: str) -> None:
+    """Remove a folder and its files, if it is there."""
+    parent, name = os.path.split(path)
+    with explained("remove", path):
+        # Out of the way in one step: a half of it never has its name.
+        aside = os.path.join(parent, f"{ASIDE}{name}-{secrets.token_hex(8)}")
+        with suppress(FileNotFoundError):
+            os.rename(path, aside)
+        for entry in os.listdir(parent):
+            if entry.startswith(f"{ASIDE}{name}-"):
+                shutil.rmtree(os.path.join(parent, entry))
+        sync_folder(parent)
+
+
 def sync_folder(path: str) -> None:
     """Bring a folder's entries to the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

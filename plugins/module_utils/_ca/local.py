@@ -116,22 +116,7 @@ class LocalIssuer:
 def open_key(store: Store, authority: str, part: str, passphrase: Passphrase, *, spki: str) -> Any:
     """The private key of O(part) (root or issuing), checked to belong to the certificate with that SPKI."""
     path = store.path(authority, f"{part}.key")
-    pem = store.read_text(authority, f"{part}.key")
-    if "ENCRYPTED" not in pem.partition("\n")[0]:
-        raise CAError(
-            f"Half a CA: {path} is no encrypted private key. Nothing was changed. Restore it from your backup, then run again.",
-            code="half_ca",
-        )
-    secret = passphrase.get()
-    try:
-        key = load_key(pem, secret, where=path)
-    except X509Error as exc:
-        raise CAError(
-            f"The key of authority '{authority}', {path}, cannot be opened: {passphrase.source} gives another passphrase than it "
-            "was encrypted with, or the file is damaged. Nothing was changed. Put the right passphrase there, or restore the key "
-            "from your backup.",
-            code="wrong_passphrase",
-        ) from exc
+    key = decrypt_key(store.read_text(authority, f"{part}.key"), path=path, authority=authority, passphrase=passphrase)
     if spki_of(key.public_key()) != spki:
         raise CAError(
             f"Half a CA: {path} is not the key of {store.path(authority, part)}.pem. Nothing was changed. Restore the pair that "
@@ -139,6 +124,25 @@ def open_key(store: Store, authority: str, part: str, passphrase: Passphrase, *,
             code="half_ca",
         )
     return key
+
+
+def decrypt_key(pem: str, *, path: str, authority: str, passphrase: Passphrase) -> Any:
+    """The private key in the text of an authority's key file; O(path) is for messages."""
+    if "ENCRYPTED" not in pem.partition("\n")[0]:
+        raise CAError(
+            f"Half a CA: {path} is no encrypted private key. Nothing was changed. Restore it from your backup, then run again.",
+            code="half_ca",
+        )
+    secret = passphrase.get()
+    try:
+        return load_key(pem, secret, where=path)
+    except X509Error as exc:
+        raise CAError(
+            f"The key of authority '{authority}', {path}, cannot be opened: {passphrase.source} gives another passphrase than it "
+            "was encrypted with, or the file is damaged. Nothing was changed. Put the right passphrase there, or restore the key "
+            "from your backup.",
+            code="wrong_passphrase",
+        ) from exc
 
 
 def read_chain(store: Store, authority: str) -> Chain:

@@ -87,6 +87,11 @@ def read_policy(store: Store, authority: str) -> Policy:
         ) from exc
 
 
+def policy_files(policy: Policy) -> dict[str, bytes]:
+    """The file of a new authority; none where it would say nothing."""
+    return {} if policy == Policy() else {POLICY_FILE: policy.to_json()}
+
+
 def _profiles(given: Mapping[str, Any], allowed: Iterable[str], *, where: str) -> dict[str, Profile]:
     if not isinstance(given, Mapping):
         raise X509Error(f"{where}, profiles: write them as a dictionary, by name.")

@@ -238,7 +238,7 @@ def test_expired_issuer_signs_nothing_but_its_leaves_are_found(workshop: Worksho
 
 def test_one_broken_authority_harms_only_its_own(workshop: Workshop) -> None:
     workshop.create("second")
-    (Path(workshop.store.path("second")) / "root.key").unlink()
+    (Path(workshop.store.path("second")) / "issuing.key").unlink()
     answers = workshop.issue(request("a"), request("b", authority="second"))["certificates"]
     assert (answers["a/https"]["issued"], answers["b/https"]["error"]["code"]) == (True, "half_ca")
 
