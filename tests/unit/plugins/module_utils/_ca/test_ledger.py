@@ -42,10 +42,10 @@ def told(workshop: Workshop, identity: str = "robot-1") -> list[tuple[str, str]]
 def test_info_of_a_fresh_ca(workshop: Workshop) -> None:
     answer = workshop.info("robot-1")
     folder = Path(workshop.store.path("fleet"))
+    profiles = {"server": ["serverAuth"], "client": ["clientAuth"], "server_client": ["clientAuth", "serverAuth"]}
+    anchors, chain = ((folder / file).read_text() for file in ("root.pem", "issuing.pem"))
     assert answer == {
-        "authorities": {
-            "fleet": {"anchors": (folder / "root.pem").read_text(), "chain": (folder / "issuing.pem").read_text()}
-        },
+        "authorities": {"fleet": {"anchors": anchors, "chain": chain, "profiles": profiles}},
         "identities": {},
         "open_failures": [],
         "time": workshop.now,
@@ -211,6 +211,9 @@ def test_large_questions_read_no_more_than_they_return(workshop: Workshop) -> No
         "SELECT * FROM certificates WHERE identity = ? AND name = ? AND state = 'issued' AND spki = ?": "AND state=?)",
         "SELECT * FROM certificates WHERE fingerprint = ?": "(fingerprint=?)",
         "UPDATE certificates SET state = 'expired' WHERE state IN ('issued', 'superseded') AND not_after < ?": "not_after<?",
+        "SELECT * FROM certificates WHERE serial = ?": "(serial=?)",
+        "SELECT identity, shared FROM holders WHERE authority = ? AND name = ? AND identity != ?": "(authority=? AND name=?)",
+        "SELECT 1 FROM refusals WHERE identity = ? AND name = ?": "(identity=? AND name=?)",
     }
     for statement, wanted in plans.items():
         plan = workshop.sql(f"EXPLAIN QUERY PLAN {statement}", *(["x"] * statement.count("?")))
@@ -228,6 +231,63 @@ def test_older_ledger_is_brought_up_to_date(workshop: Workshop, monkeypatch: pyt
     monkeypatch.undo()
     with pytest.raises(CAError, match=f"its version is {ours + 1}, this one reads up to {ours}"):
         workshop.info()
+
+
+def test_ledger_of_the_first_releases_knows_its_holders(workshop: Workshop) -> None:
+    workshop.issue_one("a", names=["DNS:a.example", "IP:198.19.1.1"], common_name="x", profile="client")
+    workshop.issue_one("b", names=["DNS:b.example"], common_name="y", profile="server")
+    workshop.install(workshop.issue_one("b", names=["DNS:c.example"], common_name="y", profile="server"), identity="b")
+    for table in ("holders", "refusals", "crls", "acts", "conditions"):
+        workshop.sql(f"DROP TABLE {table}")
+    workshop.sql("DROP INDEX certificates_revoked")
+    for column in ("lifetime", "revoked_at", "revocation_reason"):
+        workshop.sql(f"ALTER TABLE certificates DROP COLUMN {column}")
+    workshop.sql("UPDATE schema_version SET version = 2")
+    assert len(told(workshop, "a")) == 1
+    assert workshop.sql("SELECT * FROM holders ORDER BY name") == [
+        ("fleet", "CN:x", "a", 0),
+        ("fleet", "DNS:a.example", "a", 0),
+        ("fleet", "DNS:c.example", "b", 0),
+        ("fleet", "IP:198.19.1.1", "a", 0),
+    ]
+
+
+@pytest.mark.parametrize("part", ["find_serial", "find_fingerprint"])
+def test_a_certificate_is_found_with_all_that_is_known_of_it(workshop: Workshop, part: str) -> None:
+    answer = workshop.issue_one(lifetime=3 * 3650 * DAY)
+    workshop.sql(
+        "UPDATE certificates SET state = 'revoked', revoked_at = 7, revocation_reason = 'superseded' WHERE identity != ''"
+    )
+    with Ledger.open(workshop.store.ledger) as ledger:
+        entry = getattr(ledger, part)(answer[part.removeprefix("find_")])
+        assert getattr(ledger, part)("0") is None
+    assert (entry.identity, entry.serial, entry.pem) == ("robot-1", answer["serial"], answer["certificate"])
+    assert (entry.state, entry.revoked_at, entry.revocation_reason) == ("revoked", 7, "superseded")
+    assert (entry.lifetime, entry.not_after) == (3 * 3650 * DAY, workshop.now + 1825 * DAY)
+    assert workshop.info("robot-1")["identities"]["robot-1"]["leaves"][0]["revocation_reason"] == "superseded"
+
+
+def test_frozen_ca_writes_nothing(workshop: Workshop) -> None:
+    workshop.issue_one()
+    workshop.sql("INSERT INTO conditions VALUES ('frozen', 'it has moved to ca-2.', 7)")
+    before = workshop.sql("SELECT (SELECT count(*) FROM certificates), (SELECT count(*) FROM outcomes)")
+    for write in (workshop.issue_one, lambda: workshop.install({"fingerprint": "0" * 64})):
+        with pytest.raises(CAError, match=r"This CA is frozen: it has moved to ca-2\. Nothing was changed") as refused:
+            write()
+        assert refused.value.code == "frozen"
+    assert workshop.sql("SELECT (SELECT count(*) FROM certificates), (SELECT count(*) FROM outcomes)") == before
+    assert told(workshop)
+    workshop.sql("DELETE FROM conditions")
+    assert workshop.issue_one("robot-2")["issued"]
+
+
+def test_one_transaction_within_another_is_part_of_it(workshop: Workshop) -> None:
+    with Ledger.open(workshop.store.ledger) as ledger:
+        with pytest.raises(CAError, match="no such table"), ledger.transaction():
+            with ledger.transaction():
+                ledger.run("INSERT INTO conditions VALUES ('a', 'b', 1)")
+            ledger.run("INSERT INTO nowhere VALUES (1)")
+        assert ledger.run("SELECT * FROM conditions") == []
 
 
 def test_migration_that_fails_leaves_the_old_ledger(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
