@@ -32,13 +32,11 @@ def _load_algorithms() -> None:
         conversation.do_handshake()  # into memory: as far as the first message
     if not HAS_CRYPTOGRAPHY:
         return
-    from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import build_root
+    from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import build_root, ca_name
     from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key
     from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import is_issued_by, to_leaf
 
     now = int(time.time())
     for key_type in ("ec-p256", "ec-p384"):
-        root = to_leaf(
-            build_root(new_key(key_type), common_name="x", organization=None, not_before=now, not_after=now + 60)
-        )
+        root = to_leaf(build_root(new_key(key_type), subject=ca_name("x"), not_before=now, not_after=now + 60))
         is_issued_by(root, root)

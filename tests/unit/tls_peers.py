@@ -46,7 +46,7 @@ class TestAuthority:
         now = int(time.time())
         root_key, self._key = keys.new_key("ec-p256"), keys.new_key("ec-p256")
         span: dict[str, Any] = {"not_before": now - 100 * DAY, "not_after": now + 1000 * DAY}
-        root = build.build_root(root_key, common_name=f"{name} Root", organization=None, **span)
+        root = build.build_root(root_key, subject=build.ca_name(f"{name} Root"), **span)
         self._issuing = build.build_issuing(
             self._key.public_key(), root=root, root_key=root_key, subject=build.ca_name(f"{name} Issuing"), **span
         )

@@ -201,8 +201,7 @@ def _create(wish: Wish, *, store: Store, passphrase: Passphrase, now: int) -> No
     not_before, root_end = now - BACKDATE, now + wish.root.lifetime
     root = build_root(
         root_key,
-        common_name=wish.root.common_name,
-        organization=wish.organization,
+        subject=ca_name(wish.root.common_name, wish.organization),
         not_before=not_before,
         not_after=root_end,
     )

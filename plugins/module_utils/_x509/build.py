@@ -14,10 +14,7 @@ from typing import Any
 from .constraints import Constraints
 from .crypto import ed25519, hashes, rsa, serialization, x509
 from .names import to_general_names
-from .profiles import BUILT_IN, Profile, check_profile
-
-__all__ = ["check_profile"]
-PROFILES = {name: profile.usages for name, profile in BUILT_IN.items()}
+from .profiles import Profile
 
 
 def new_serial() -> int:
@@ -41,12 +38,9 @@ def build_ca_csr(key: Any, *, subject: x509.Name, constraints: Constraints | Non
     return builder.sign(key, _digest(key)).public_bytes(serialization.Encoding.PEM).decode()
 
 
-def build_root(
-    key: Any, *, common_name: str, organization: str | None, not_before: int, not_after: int
-) -> x509.Certificate:
+def build_root(key: Any, *, subject: x509.Name, not_before: int, not_after: int) -> x509.Certificate:
     """A self-signed root; times are unix seconds."""
-    name = ca_name(common_name, organization)
-    builder = _builder(name, name, key.public_key(), new_serial(), not_before, not_after)
+    builder = _builder(subject, subject, key.public_key(), new_serial(), not_before, not_after)
     for extension, critical in _ca_extensions(key.public_key(), path_length=1):
         builder = builder.add_extension(extension, critical=critical)
     return builder.sign(key, _digest(key))

@@ -30,8 +30,7 @@ class Authority:
         self.root_key, self.issuing_key = new_key("ec-p256"), new_key("ec-p256")
         self.root = build_root(
             self.root_key,
-            common_name=f"{name} root",
-            organization="Plant",
+            subject=ca_name(f"{name} root", "Plant"),
             not_before=NOW - DAY,
             not_after=NOW + 3650 * DAY,
         )
