@@ -161,6 +161,37 @@ def test_issue(make_workshop: Callable[[], Workshop]) -> None:
     assert steps > 15
 
 
+def test_issue_beside_refusals(make_workshop: Callable[[], Workshop]) -> None:
+    """Names are held exactly by what is issued, and a refusal is remembered exactly as long as nothing was."""
+    name = "DNS:line-1.plant.example"
+    batch = [request("first", names=[name]), request("second", names=[name]), request("late")]
+
+    def make() -> Workshop:
+        workshop = make_workshop()
+        workshop.issue_one("late", csr="nonsense")
+        return workshop
+
+    def kept(workshop: Workshop) -> tuple[list[str], list[str], list[str]]:
+        issued = [
+            row[0]
+            for row in workshop.sql("SELECT identity FROM certificates WHERE state = 'issued' AND identity != ''")
+        ]
+        holding = [row[0] for row in workshop.sql("SELECT DISTINCT identity FROM holders ORDER BY identity")]
+        refused = [row[0] for row in workshop.sql("SELECT identity FROM refusals ORDER BY identity")]
+        return issued, holding, refused
+
+    before, after = ([], [], ["late"]), (["first", "late"], ["first", "late"], ["second"])
+    steps = 0
+    for workshop, killed in killed_at_every_step(make, lambda workshop: workshop.issue(*batch)):
+        steps += 1
+        assert kept(workshop) in (before, after)
+        assert killed or kept(workshop) == after
+        answers = workshop.issue(*batch)["certificates"]
+        assert answers["second/https"]["error"]["code"] == "name_held"
+        assert kept(workshop) == after
+    assert steps > 15
+
+
 def test_record(make_workshop: Callable[[], Workshop]) -> None:
     outcome = {"identity": "robot-1", "name": "https", "outcome": "installed"}
     pin = {"identity": "robot-1", "spki": "ab" * 32}

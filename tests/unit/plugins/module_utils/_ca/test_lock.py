@@ -88,6 +88,32 @@ def test_concurrent_issuers_sign_each_certificate_once(workshop: Workshop) -> No
     ) == [(100, 100)]
 
 
+def test_of_concurrent_issuers_one_gets_the_name(workshop: Workshop) -> None:
+    """Eight processes, each with many certificates of its own, and one name that all of them want."""
+    children = []
+    for number in range(8):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                wanted = request(f"robot-{number}", name="line", names=["DNS:line.example"])
+                own = [request(f"robot-{number}", name=f"certificate-{item}") for item in range(25)]
+                answers = workshop.issue(*own, wanted)["certificates"]
+                mine = answers.pop(wanted["id"])
+                refused = mine.get("error", {}).get("code")
+                status = {None: 10, "name_held": 20}[refused] if all("error" not in a for a in answers.values()) else 2
+            finally:
+                os._exit(status)
+        children.append(child)
+    statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    assert sorted(statuses) == [10] + [20] * 7
+    assert workshop.states() == ["issued"] * (8 * 25 + 1)
+    assert workshop.sql("SELECT count(DISTINCT serial) FROM certificates WHERE identity != ''") == [(8 * 25 + 1,)]
+    assert workshop.sql("SELECT identity FROM holders WHERE name = 'DNS:line.example'") == [
+        (f"robot-{statuses.index(10)}",)
+    ]
+
+
 def test_concurrent_creators_make_one_authority(empty: Workshop) -> None:
     children = []
     for _number in range(4):
