@@ -173,8 +173,21 @@ def standing_of(ledger: Ledger, issuer: Issuer, *, published: Iterable[Crl] = ()
     )
     if crl is not None and numbers.get(crl.number):
         wrong = "the one in place was signed by a run that was cut short before the ledger had it"
+    elif crl is not None and _is_from_backup(ledger, issuer, crl):
+        wrong = "the CA was restored from a backup, and later ones than that in place may have been published"
     due = wrong or _why_due(crl, issuer, revoked=revoked, missed=missed, highest=highest, now=now)
     return Standing(issuer, crl, due, revoked, missed, highest)
+
+
+def _is_from_backup(ledger: Ledger, issuer: Issuer, crl: Crl) -> bool:
+    """Whether none has been signed since the CA was restored."""
+    return bool(
+        ledger.run(
+            "SELECT 1 FROM conditions WHERE name = 'restored' AND at >="
+            " coalesce((SELECT reserved_at FROM crls WHERE issuer = ? AND number = ?), 0)",
+            (issuer.certificate.spki, crl.number),
+        )
+    )
 
 
 def _look(store: Store, ledger: Ledger, authority: str, *, published: Sequence[Crl], now: int) -> Found:

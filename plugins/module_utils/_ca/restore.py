@@ -27,7 +27,7 @@ from .freezing import RESTORED, standing_of, write_act
 from .known import check_known
 from .ledger import Ledger
 from .ledger_copy import check_integrity, overwrite, settle
-from .local import open_key, read_pair
+from .local import decrypt_key, open_key, read_chain
 from .lock import WAIT, locked
 from .passphrase import Passphrase
 from .sealed_archive import Opener, damaged
@@ -157,6 +157,7 @@ def _inspect(store: Store, manifest: Manifest, *, passphrase: Passphrase, where:
     if not store.has_ledger() or not store.names():
         raise damaged(where, f"it holds no {LEDGER_FILE} or no authority")
     check_integrity(store.ledger)
+    _inspect_pending(store, passphrase)
     with Ledger.open(store.ledger) as ledger:
         authorities = {name: _inspect_authority(store, ledger, name, passphrase) for name in store.names()}
         _refuse_lost(store, ledger)
@@ -169,13 +170,21 @@ def _inspect(store: Store, manifest: Manifest, *, passphrase: Passphrase, where:
 
 
 def _inspect_authority(store: Store, ledger: Ledger, name: str, passphrase: Passphrase) -> dict[str, Any]:
-    published = store.read(name)
-    root, issuing = read_pair(store, name)
+    published, chain = store.read(name), read_chain(store, name)
     check_known(ledger, name, published.fingerprints.values())
-    keys = [part for part in ("root", "issuing") if store.read_optional(name, f"{part}.key") is not None]
+    parts = {"root": chain.root, "issuing": chain.issuing}
+    keys = [part for part in parts if store.read_optional(name, f"{part}.key") is not None]
     for part in keys:
-        open_key(store, name, part, passphrase, spki={"root": root, "issuing": issuing}[part].spki)
-    return {**published.fingerprints, "keys": keys, "not_after": iso(issuing.not_after)}
+        open_key(store, name, part, passphrase, spki=parts[part].spki)
+    return {**published.fingerprints, "keys": keys, "not_after": iso(chain.issuing.not_after)}
+
+
+def _inspect_pending(store: Store, passphrase: Passphrase) -> None:
+    """Keys that wait for a certificate from elsewhere: they are lost with the backup as well."""
+    for name in store.pending_names():
+        key = store.read_pending(name, "issuing.key")
+        if key is not None:
+            decrypt_key(key, path=store.pending_path(name, "issuing.key"), authority=name, passphrase=passphrase)
 
 
 def _refuse_lost(store: Store, ledger: Ledger) -> None:
