@@ -16,6 +16,7 @@ import stat
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .command import is_there, run
 from .durable import TEMPORARY, remove, sync_folder
@@ -157,6 +158,7 @@ def time_error(certificate: str) -> str | None:
     return str(found[0]) if found else None
 
 
+@lru_cache(maxsize=1)
 def _no_store() -> tuple[str, ...]:
     """OpenSSL 3 has one more default store than 1.1.1, with a switch of its own."""
     is_older = run(["openssl", "version"]).text.startswith(("OpenSSL 1.", "LibreSSL"))
