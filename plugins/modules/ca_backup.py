@@ -161,8 +161,8 @@ backup:
       sample: {issued: 412, superseded: 1630, revoked: 3, expired: 12480, reserved: 0}
 authorities:
   description:
-    - By name, the SHA-256 fingerprints of C(root) and C(issuing), the C(keys) that are there and could be opened, and C(not_after) of the
-      issuing CA.
+    - By name, the SHA-256 fingerprints of C(root) and C(issuing), the C(keys) that are there and could be opened, and C(not_after) of
+      whichever ends first. A root that M(certfleet.tls.ca_root) made has no issuing CA there.
   returned: when a backup was verified or restored
   type: dict
 crl_numbers:

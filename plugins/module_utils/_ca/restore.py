@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
-from .._x509.parse import iso
+from .._x509.parse import iso, load_certificate, to_leaf
 from .backup import FOLDERS, MANIFEST, Manifest, backups_in, count_leaves
 from .durable import PRIVATE_FILE, explained, make_folder, replace_file, sync_folder
 from .errors import CAError
@@ -170,13 +170,20 @@ def _inspect(store: Store, manifest: Manifest, *, passphrase: Passphrase, where:
 
 
 def _inspect_authority(store: Store, ledger: Ledger, name: str, passphrase: Passphrase) -> dict[str, Any]:
-    published, chain = store.read(name), read_chain(store, name)
-    check_known(ledger, name, published.fingerprints.values())
-    parts = {"root": chain.root, "issuing": chain.issuing}
-    keys = [part for part in parts if store.read_optional(name, f"{part}.key") is not None]
+    if store.read_optional(name, "issuing.pem") is None and store.read_optional(name, "issuing.key") is None:
+        # That of a root which signs issuing CAs of other machines (ca_root).
+        parts = {
+            "root": to_leaf(load_certificate(store.read_text(name, "root.pem"), where=store.path(name, "root.pem")))
+        }
+    else:
+        chain = read_chain(store, name)
+        parts = {"root": chain.root, "issuing": chain.issuing}
+    check_known(ledger, name, [leaf.fingerprint for leaf in parts.values()])
+    keys = [part for part in parts if len(parts) == 1 or store.read_optional(name, f"{part}.key") is not None]
     for part in keys:
         open_key(store, name, part, passphrase, spki=parts[part].spki)
-    return {**published.fingerprints, "keys": keys, "not_after": iso(chain.issuing.not_after)}
+    end = min(leaf.not_after for leaf in parts.values())
+    return {**{part: leaf.fingerprint for part, leaf in parts.items()}, "keys": keys, "not_after": iso(end)}
 
 
 def _inspect_pending(store: Store, passphrase: Passphrase) -> None:

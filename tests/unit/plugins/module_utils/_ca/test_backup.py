@@ -130,7 +130,7 @@ def test_backups_while_others_issue_and_make_authorities(workshop: Workshop) -> 
 
 def test_only_the_newest_are_kept(workshop: Workshop) -> None:
     folder = workshop.folder / "backups"
-    written: list[Written] = []
+    written = []
     for _number in range(5):
         workshop.now += DAY
         written.append(back_up(workshop, keep=3).file)
@@ -191,6 +191,17 @@ def test_what_waits_for_the_company_s_signature_is_in_it(workshop: Workshop) -> 
     with pytest.raises(CAError, match=r"pending/plant/issuing\.key") as caught:
         drill(workshop, back_up(workshop).file)
     assert caught.value.code == "wrong_passphrase"
+
+
+def test_a_root_that_signs_for_other_machines(workshop: Workshop) -> None:
+    for file in ("issuing.pem", "issuing.key"):
+        os.unlink(workshop.store.path("fleet", file))
+    found = drill(workshop, back_up(workshop).file).authorities["fleet"]
+    assert (found["keys"], "issuing" in found) == (["root"], False)
+    os.unlink(workshop.store.path("fleet", "root.key"))
+    with pytest.raises(CAError) as caught:
+        drill(workshop, back_up(workshop).file)
+    assert caught.value.code == "files"
 
 
 def test_without_a_ca_or_its_ledger_there_is_nothing_to_back_up(empty: Workshop, tmp_path: Path) -> None:
