@@ -11,6 +11,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
+    CRL_FILES_VARIABLE,
     DEPLOY_VARIABLE,
     REQUEST_VARIABLE,
     TRUST_VARIABLE,
@@ -141,7 +142,8 @@ def _complaints(
         variables = task_vars["hostvars"].raw_get(host)
         request, deploy = variables.get(REQUEST_VARIABLE) or {}, variables.get(DEPLOY_VARIABLE) or {}
         trust = variables.get(TRUST_VARIABLE) or {}
-        said = [str(problem) for step in (trust, request, deploy) for problem in step.get("problems") or ()]
+        crls = variables.get(CRL_FILES_VARIABLE) or {}
+        said = [str(problem) for step in (trust, crls, request, deploy) for problem in step.get("problems") or ()]
         said += not_accepted_yet(variables, str(host))
         said += [str(untried) for untried in deploy.get("untried") or ()]
         if "absent" in bad and not said and trust.get("absent"):

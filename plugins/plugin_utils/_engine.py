@@ -24,6 +24,8 @@ ISSUE_VARIABLE = "__tls_certificate_issue"
 DEPLOY_VARIABLE = "__tls_certificate_deploy"
 RECORD_VARIABLE = "__tls_certificate_record"
 TRUST_VARIABLE = "__tls_trust"
+CRL_VARIABLE = "__tls_crl"
+CRL_FILES_VARIABLE = "__tls_crl_files"
 ENROL_VARIABLE = "__tls_certificate_enrol"
 
 # Outcomes of deploy that the operator must hear of; the others are fine (design.md, Outcomes).

@@ -1,0 +1,129 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Take the CRLs from what the CA said, check their signatures, and hand them to the host."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.crl import Crl, is_crl_of, parse_crls
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import iso, parse_bundle
+from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
+    CRL_VARIABLE,
+    EngineError,
+    absent_result,
+    failure,
+    plain_variables,
+    read_ca,
+    settle,
+)
+
+
+class ActionModule(ActionBase):
+    """Without a CA nothing is touched: a server keeps what it has."""
+
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """See the module's documentation."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = plain_variables(task_vars, self._templar)
+        try:
+            return {**result, **settle(self._handed_over(variables), self, variables)}
+        except (AnsibleError, X509Error) as exc:
+            return settle({**result, **failure(exc, str(variables["inventory_hostname"]))}, self, variables)
+
+    def _handed_over(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        items = [dict(item) for item in self._task.args.get("crls") or ()]
+        if not items:
+            return {"changed": False, "absent": False, "files": []}
+        given = self._task.args.get("ca")
+        ca = read_ca(task_vars, {"ca": given if given is not None else task_vars.get(CRL_VARIABLE)}) or {}
+        if not ca.get("available", bool(ca)):
+            return self._without_ca(str(ca.get("message") or "the CA was not asked"), task_vars)
+        crls = [_crls_of(ca, str(item.get("authority") or "")) for item in items]
+        orders = [{**_order(item), "content": _content(item, found)} for item, found in zip(items, crls)]
+        arguments = {"crls": items, "orders": orders}
+        try:
+            answer: dict[str, Any] = self._execute_module(
+                module_name="certfleet.tls.host_crl", module_args=arguments, task_vars=task_vars
+            )
+        except AnsibleConnectionFailure as exc:
+            gone = absent_result(f"{task_vars['inventory_hostname']} cannot be reached: {exc}")
+            return {field: gone[field] for field in ("absent", "changed", "said", "msg")}
+        # What they were is of no interest to anybody, and long.
+        answer.pop("invocation", None)
+        if answer.get("changed"):
+            answer.setdefault("warnings", []).extend(_incomplete(ca, items))
+        return answer
+
+    def _without_ca(self, why: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        said = f"{task_vars['inventory_hostname']}: the CRLs could not be compared: {why}"
+        predicted = {"changed": True, "msg": f"would be put there once there is a CA ({why})"}
+        return {
+            "changed": False,
+            "absent": False,
+            "files": [],
+            "warnings": [said],
+            **(predicted if self._task.check_mode else {}),
+        }
+
+
+def _crls_of(ca: Mapping[str, Any], authority: str) -> list[Crl]:
+    """The CRLs of an authority, each signed by one of its certificates and not ended. Raises EngineError."""
+    told = (ca.get("crls") or {}).get(authority)
+    if told is None:
+        problem = (ca.get("problems") or {}).get(authority)
+        there = ", ".join(sorted(ca.get("crls") or ())) or "none"
+        raise EngineError(
+            f"The CRLs of authority '{authority}' could not be had: {problem}"
+            if problem
+            else f"The CA has no authority '{authority}' (there are: {there}). Nothing was changed. Correct tls_trust_crls, or create it "
+            "with the role tls_ca (tls_ca_authorities)."
+        )
+    where = f"authority '{authority}'"
+    issuers = parse_bundle(str(told["chain"]) + str(told["anchors"]), where=where)
+    found = parse_crls(str(told["pem"]), where=where)
+    for crl in found:
+        if not any(is_crl_of(crl, issuer) for issuer in issuers):
+            raise EngineError(
+                f"{where}: the CRL number {crl.number} of {crl.issuer} is not signed by the authority's own key. Nothing was changed. "
+                "Look at its folder on the CA host."
+            )
+        if crl.next_update <= time.time():
+            raise EngineError(
+                f"{where}: the CRL number {crl.number} of {crl.issuer} has ended {iso(crl.next_update)}: services would refuse "
+                "everybody. Nothing was changed. Sign a new one where its key is, and give it to ca_crl as 'published'."
+            )
+    if not found or not is_crl_of(found[0], issuers[0]):
+        raise EngineError(f"{where}: there is no CRL of its issuing CA. Nothing was changed. Run ca_crl before.")
+    return found
+
+
+def _content(item: Mapping[str, Any], crls: list[Crl]) -> str:
+    if str(item.get("format") or "pem") == "der":
+        return base64.b64encode(crls[0].der).decode()
+    return base64.b64encode("".join(crl.pem for crl in crls).encode()).decode()
+
+
+def _order(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {field: item[field] for field in ("path", "owner", "group", "mode", "reload") if item.get(field) is not None}
+
+
+def _incomplete(ca: Mapping[str, Any], items: list[dict[str, Any]]) -> list[str]:
+    """What a service that checks the whole chain would miss."""
+    return [
+        f"{item['path']}: there is no CRL for every certificate of authority '{item['authority']}', since the root's key is elsewhere. "
+        "Services that check the whole chain, such as nginx, refuse every client without. Give the root's CRL to ca_crl as 'published'."
+        for item in items
+        if str(item.get("format") or "pem") == "pem" and not ca["crls"][item["authority"]]["complete"]
+    ]
