@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.duration import parse_duration
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
 from ansible_collections.certfleet.tls.plugins.plugin_utils._ca_call import CACallError, ca_host, call_ca, options_of
+from ansible_collections.certfleet.tls.plugins.plugin_utils._clock import clock_error, clock_limit, clock_text
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
     CA_VARIABLE,
     DEPLOY_VARIABLE,
@@ -52,9 +54,9 @@ class ActionModule(ActionBase):
         try:
             if "failure_window" in arguments:
                 arguments["failure_window"] = parse_duration(arguments["failure_window"], where="tls_failure_window")
+            answer, problem = self._ask(arguments, task_vars, compare=not is_inquiry)
         except X509Error as exc:
             return {"changed": False, "failed": True, "msg": str(exc)}
-        answer, problem = self._ask(arguments, task_vars)
         if is_inquiry and problem is not None:
             # Somebody asked; nothing waits for the answer, so its absence is a failure.
             return {"changed": False, "failed": True, "msg": str(problem)}
@@ -69,7 +71,7 @@ class ActionModule(ActionBase):
         except EngineError as exc:
             return {"changed": False, "failed": True, "msg": str(exc)}
         inquired = {field: answer[field] for field in ("certificates", "refusals", "exported") if field in answer}
-        known = {"time": answer.get("time"), **inquired} if problem is None else {}
+        known: dict[str, Any] = {"time": answer.get("time"), **inquired} if problem is None else {}
         return {
             **told,
             **known,
@@ -82,11 +84,25 @@ class ActionModule(ActionBase):
             "hosts": self._hosts(task_vars),
         }
 
-    def _ask(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> tuple[dict[str, Any], CACallError | None]:
+    def _ask(
+        self, arguments: dict[str, Any], task_vars: dict[str, Any], *, compare: bool
+    ) -> tuple[dict[str, Any], CACallError | None]:
+        """(the answer, why there is none). O(compare): a CA that lives in another time is none."""
+        before = time.time()
         try:
-            return call_ca(self, "ca_info", arguments, task_vars), None
+            answer = call_ca(self, "ca_info", arguments, task_vars)
         except CACallError as exc:
             return {}, exc
+        # Its clock is told in whole seconds.
+        error = clock_error(answer.get("time", before), before=before - 1, after=time.time()) if compare else 0
+        if not error or abs(error) <= clock_limit(task_vars, self._templar):
+            return answer, None
+        said = (
+            f"the CA host '{ca_host(self, task_vars)}' cannot be used: its clock is {clock_text(error, now=time.time())}, more than "
+            "tls_clock_limit allows, and what it signs would not be valid when it says so. Nothing was changed. Set its clock (or the "
+            "controller's), and have it kept right, by NTP."
+        )
+        return {}, CACallError("ca_clock", said)
 
     def _managers(self, task_vars: Mapping[str, Any]) -> list[str]:
         """Identities of the systems that manage the batch's devices: to be asked about them, they must be recognised as well."""

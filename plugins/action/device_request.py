@@ -15,8 +15,10 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.certfleet.tls.plugins.module_utils._device.clock import read_clock
 from ansible_collections.certfleet.tls.plugins.module_utils._device.errors import DeviceError
 from ansible_collections.certfleet.tls.plugins.module_utils._device.inspection import (
+    Finding,
     acquaintance_of,
     inspect,
     inspect_own,
@@ -29,6 +31,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import 
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Known
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.spec import CertificateSpec
 from ansible_collections.certfleet.tls.plugins.plugin_utils._before_fork import prepare_workers
+from ansible_collections.certfleet.tls.plugins.plugin_utils._clock import clock_error, refuse_by_clock
 from ansible_collections.certfleet.tls.plugins.plugin_utils._controller_files import file_reader
 from ansible_collections.certfleet.tls.plugins.plugin_utils._deferral import defer, is_plan
 from ansible_collections.certfleet.tls.plugins.plugin_utils._device_entries import (
@@ -155,14 +158,31 @@ class ActionModule(ActionBase):
         defer([entry], {spec.id: known}, task_vars=task_vars, templar=self._templar, ca=ca, now=now)
         if entry["verdict"] in {"none", "refuse"} or entry.get("deferred"):
             return entry
+        if not own:
+            self._check_clock(entry, settings, finding, task_vars)
         plans = is_plan([entry], task_vars, self._templar)
-        if check_mode or (plans and not settings.api.change_states):
+        if entry["verdict"] == "refuse" or check_mode or (plans and not settings.api.change_states):
             return entry
         spec = replace(spec, api=resolve(spec.api, task_vars, self._templar))
         defer_busy(entry, spec.api or {}, settings, acquaintance_of(settings, known, own=own), finding.met)
         if plans or entry.get("deferred"):
             return entry
         return with_own_pair(entry, spec, own) if own else with_new_key(entry, spec)
+
+    def _check_clock(
+        self, entry: dict[str, Any], settings: Settings, finding: Finding, task_vars: dict[str, Any]
+    ) -> None:
+        """A second connection, to those devices alone that are to get a certificate now."""
+        if entry["verdict"] != "issue" or finding.met is None:
+            return
+        before = time.time()
+        clock, after = read_clock(settings.target, finding.met), time.time()
+        if clock is None:
+            entry["notes"].append("its clock could not be compared: it answers without a date")
+            return
+        # The date is in whole seconds.
+        error = clock_error(clock, before=before - 1, after=after)
+        refuse_by_clock([entry], error, now=after, task_vars=task_vars, templar=self._templar)
 
 
 def _paths(pair: Mapping[str, Any], *, where: str) -> tuple[str, str]:

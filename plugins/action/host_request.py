@@ -15,6 +15,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._host.errors import 
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.crypto import HAS_CRYPTOGRAPHY
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Known
+from ansible_collections.certfleet.tls.plugins.plugin_utils._clock import clock_error, refuse_by_clock
 from ansible_collections.certfleet.tls.plugins.plugin_utils._deferral import defer, is_plan
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
     absent_result,
@@ -57,8 +58,10 @@ class ActionModule(ActionBase):
                 wish.spec.id: Known.from_ca_info(ca, identity=wish.spec.identity, authority=wish.spec.authority)
                 for wish in wishes
             }
-            entries = self._look(wishes, known, host, task_vars) if wishes else []
-            defer(entries, known, task_vars=task_vars, templar=self._templar, ca=ca, now=int(time.time()))
+            entries, error = self._look(wishes, known, host, task_vars) if wishes else ([], 0)
+            now = int(time.time())
+            defer(entries, known, task_vars=task_vars, templar=self._templar, ca=ca, now=now)
+            refuse_by_clock(entries, error, now=now, task_vars=task_vars, templar=self._templar)
             plans = is_plan(entries, task_vars, self._templar)
             if not (plans or self._task.check_mode):
                 self._stage(entries, wishes, known, host, task_vars)
@@ -73,14 +76,16 @@ class ActionModule(ActionBase):
 
     def _look(
         self, wishes: list[Wish], known: dict[str, Known], host: str, task_vars: dict[str, Any]
-    ) -> list[dict[str, Any]]:
-        found = self._ask(wishes, known, host, task_vars, step="look")
+    ) -> tuple[list[dict[str, Any]], int]:
+        """(the entries, by how many seconds the host's clock is fast)."""
+        before = time.time()
+        found, clock = self._ask(wishes, known, host, task_vars, step="look")
         now = int(time.time())
         entries = [request_entry(wish, found[wish.spec.id], known[wish.spec.id], now=now) for wish in wishes]
         blocked = obstacles(host, entries, found)
         if blocked:
             raise HostError("\n".join(blocked))
-        return entries
+        return entries, 0 if clock is None else clock_error(clock, before=before, after=time.time())
 
     def _stage(
         self,
@@ -96,14 +101,15 @@ class ActionModule(ActionBase):
         }
         if not to_issue:
             return
-        staged = self._ask([wish for wish in wishes if wish.spec.id in to_issue], known, host, task_vars, step="stage")
+        wanted = [wish for wish in wishes if wish.spec.id in to_issue]
+        staged, _clock = self._ask(wanted, known, host, task_vars, step="stage")
         for name, entry in to_issue.items():
             entry.update(spki=staged[name]["spki"], csr=staged[name]["csr"])
 
     def _ask(
         self, wishes: list[Wish], known: dict[str, Known], host: str, task_vars: dict[str, Any], *, step: str
-    ) -> dict[str, dict[str, Any]]:
-        """One round trip: the module's answers by the certificate's id."""
+    ) -> tuple[dict[str, dict[str, Any]], float | None]:
+        """One round trip: the module's answers by the certificate's id, and the host's clock."""
         anchors = {wish.spec.authority: known[wish.spec.id].anchors for wish in wishes}
         arguments = {"step": step, "certificates": [wish.argument for wish in wishes], "anchors": anchors}
         answer = self._execute_module(
@@ -113,4 +119,4 @@ class ActionModule(ActionBase):
             said = str(answer.get("msg") or "the module gave no reason").strip()
             details = str(answer.get("module_stderr") or "").strip()[-300:]
             raise HostError(f"{host}: the host could not be looked at: {said} {details}".strip())
-        return {str(item["id"]): item for item in answer["certificates"]}
+        return {str(item["id"]): item for item in answer["certificates"]}, answer.get("time")

@@ -12,7 +12,7 @@ description:
   - Reads the public half of all authorities and, for some identities, what the ledger knows of them.
   - Runs once for a batch, delegated to the CA host. It changes nothing, takes no lock and opens no key, so it never waits for
     certificates that are just being issued.
-  - A CA that does not exist yet, cannot be reached or is damaged is an answer as well (RV(available), RV(message)), so that hosts
+  - A CA that does not exist yet, cannot be reached, is damaged, or whose clock is wrong (C(tls_clock_limit)) is an answer as well (RV(available), RV(message)), so that hosts
     can still be looked at without it.
 extends_documentation_fragment:
   - certfleet.tls.attributes
@@ -148,10 +148,16 @@ message:
   returned: success
   type: str
 authorities:
-  description: The public half of each authority, by name. C(anchors) is its root and C(chain) its issuing CA, as PEM.
+  description:
+    - The public half of each authority, by name. C(anchors) is its root and C(chain) its issuing CA, as PEM. C(profiles) are the
+      usages of the certificates that it signs, by the profile's name.
   returned: success
   type: dict
-  sample: {fleet: {anchors: "-----BEGIN CERTIFICATE-----...", chain: "-----BEGIN CERTIFICATE-----..."}}
+  sample:
+    fleet:
+      anchors: "-----BEGIN CERTIFICATE-----..."
+      chain: "-----BEGIN CERTIFICATE-----..."
+      profiles: {server: [serverAuth]}
 identities:
   description:
     - What the ledger knows, by identity. Identities that it does not know are left out.

@@ -54,9 +54,8 @@ options:
         type: str
         default: fleet
       profile:
-        description: What it is good for.
+        description: What it is good for, V(server), V(client), V(server_client) or another profile of its authority.
         type: str
-        choices: [server, client, server_client]
         default: server
       common_name:
         description: The common name of the subject. Clients do not compare it.
@@ -66,11 +65,20 @@ options:
           and the address.
         type: list
         elements: str
+      shared_names:
+        description:
+          - Those of its names, written as in O(certificates[].subject_alt_names), that a certificate of another identity may have as
+            well, such as the address of a cluster; V(CN:…) for the common name. All of them must say so. The CA refuses a name that
+            somebody else holds otherwise.
+        type: list
+        elements: str
       lifetime:
         description: How long it is valid, such as V(90d), which is also the default.
         type: str
       renew_before:
-        description: How long before its end it is renewed. By default a third of its lifetime.
+        description:
+          - How long before its end its renewal begins, by default a third of its lifetime. Each certificate has a point of its own, which
+            follows from its serial number, in the first half of that time.
         type: str
       key:
         description: "The key; by default C({type: rsa-2048}), which every device takes."

@@ -50,9 +50,8 @@ options:
         type: str
         default: fleet
       profile:
-        description: What it is good for.
+        description: What it is good for, V(server), V(client), V(server_client) or another profile of its authority.
         type: str
-        choices: [server, client, server_client]
         default: server
       common_name:
         description: The common name of the subject. Clients do not compare it.
@@ -61,11 +60,20 @@ options:
         description: The names and addresses that clients connect to, each as V(DNS:…) or V(IP:…).
         type: list
         elements: str
+      shared_names:
+        description:
+          - Those of its names, written as in O(certificates[].subject_alt_names), that a certificate of another identity may have as
+            well, such as the address of a cluster; V(CN:…) for the common name. All of them must say so. The CA refuses a name that
+            somebody else holds otherwise.
+        type: list
+        elements: str
       lifetime:
         description: How long it is valid, such as V(90d), which is also the default.
         type: str
       renew_before:
-        description: How long before its end it is renewed. By default a third of its lifetime.
+        description:
+          - How long before its end its renewal begins, by default a third of its lifetime. Each certificate has a point of its own, which
+            follows from its serial number, in the first half of that time.
         type: str
       key:
         description: "The key; by default C({type: ec-p256})."
@@ -317,6 +325,8 @@ said:
   type: str
 """
 
+import time
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._host.argument_spec import CERTIFICATE
@@ -346,7 +356,8 @@ def main() -> None:
         module.fail_json(msg=str(exc))
     except OSError as exc:
         module.fail_json(msg=f"The host's files cannot be looked at: {exc.filename}: {exc.strerror}. Run with become.")
-    module.exit_json(changed=step == "stage", certificates=found)
+    # By its clock the controller knows whether what is issued now is valid here.
+    module.exit_json(changed=step == "stage", certificates=found, time=time.time())
 
 
 if __name__ == "__main__":

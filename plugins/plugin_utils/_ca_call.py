@@ -16,7 +16,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
 
 class CACallError(Exception):
-    """The CA host could not be reached, or its module said no. C(code) is ca_unreachable or ca_failed."""
+    """The CA host could not be reached, or its module said no. C(code) is ca_unreachable, ca_failed or ca_clock."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

@@ -64,6 +64,7 @@ def request_entry(spec: CertificateSpec, finding: Finding, known: Known) -> dict
         entry.update(
             common_name=spec.common_name,
             names=list(spec.names),
+            shared_names=list(spec.shared_names),
             lifetime=spec.lifetime,
             renew_before=spec.renew_before,
             spki=None,

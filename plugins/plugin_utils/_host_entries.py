@@ -174,6 +174,7 @@ def request_entry(wish: Wish, raw: Mapping[str, Any], known: Known, *, now: int)
         entry.update(
             common_name=spec.common_name,
             names=list(spec.names),
+            shared_names=list(spec.shared_names),
             lifetime=spec.lifetime,
             renew_before=spec.renew_before,
             spki=_spki(judgement, have),

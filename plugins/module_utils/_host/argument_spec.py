@@ -49,9 +49,10 @@ CERTIFICATE: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "identity": {"type": "str"},
     "authority": {"type": "str", "default": "fleet"},
-    "profile": {"type": "str", "choices": ["server", "client", "server_client"], "default": "server"},
+    "profile": {"type": "str", "default": "server"},
     "common_name": {"type": "str"},
     "subject_alt_names": {"type": "list", "elements": "str"},
+    "shared_names": {"type": "list", "elements": "str"},
     "lifetime": {"type": "str"},
     "renew_before": {"type": "str"},
     # What it is like, not a key itself.

@@ -28,7 +28,8 @@ def plain_http(address: str, port: int, *, timeout: float = 5.0, via: Way | None
     deadline = time.monotonic() + timeout
     try:
         with open_connection(address, port, deadline=deadline, via=via) as connection:
-            head = _ask(connection, address, port, deadline)
+            where = endpoint_text(address, port)
+            head = request_head(connection, host=where.rsplit(":", 1)[0] if port == 80 else where, deadline=deadline)
         if via is not None and not head:
             # A tunnel opens before its other end has answered: only now it can be told why that did not.
             raise ConnectionResetError(errno.ECONNRESET, "closed")
@@ -39,7 +40,7 @@ def plain_http(address: str, port: int, *, timeout: float = 5.0, via: Way | None
     status_line = _STATUS_LINE.match(head)
     if status_line is None:
         return _answer(port, said=f"{where} accepts connections, but does not answer with HTTP.")
-    status, location = int(status_line.group(1)), _location(head)
+    status, location = int(status_line.group(1)), header_in(head, "Location")
     redirect = status in _REDIRECTS and (location or "").lower().startswith("https://")
     said = (
         f"{where} sends plain HTTP on to {location}."
@@ -49,8 +50,8 @@ def plain_http(address: str, port: int, *, timeout: float = 5.0, via: Way | None
     return _answer(port, status=status, location=location, https_redirect=redirect, said=said)
 
 
-def _ask(connection: socket.socket, address: str, port: int, deadline: float) -> bytes:
-    host = endpoint_text(address, port).rsplit(":", 1)[0] if port == 80 else endpoint_text(address, port)
+def request_head(connection: socket.socket, *, host: str, deadline: float) -> bytes:
+    """Ask for C(/) over a connection; the head of what comes back, or what there is of it. Raises OSError."""
     connection.settimeout(remaining(deadline))
     connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\nConnection: close\r\n\r\n".encode())
     head = b""
@@ -63,10 +64,11 @@ def _ask(connection: socket.socket, address: str, port: int, deadline: float) ->
     return head
 
 
-def _location(head: bytes) -> str | None:
+def header_in(head: bytes, name: str) -> str | None:
+    """A field of the head of an answer."""
     fields = head.split(b"\r\n\r\n", 1)[0].split(b"\r\n", 1)[-1] + b"\r\n\r\n"
     try:
-        return http.client.parse_headers(io.BytesIO(fields)).get("Location")
+        return http.client.parse_headers(io.BytesIO(fields)).get(name)
     except http.client.HTTPException:
         return None
 

@@ -168,7 +168,7 @@ def trusting(anchors: str) -> ssl.SSLContext:
 
 
 def seeing_all() -> ssl.SSLContext:
-    """A client context that verifies nothing, to learn what even old devices serve. Nothing is sent through it."""
+    """A client context that verifies nothing, to learn what even old devices serve. No login and no key goes through it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

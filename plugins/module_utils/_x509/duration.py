@@ -23,3 +23,15 @@ def parse_duration(value: str | int, *, where: str) -> int:
     if seconds <= 0:
         raise X509Error(f"{where}: '{value}' is no time at all. Write a span longer than a second, such as 90d.")
     return seconds
+
+
+def span_text(seconds: int) -> str:
+    """A span for people, in its two largest units: C(2 h 5 min), C(3 d), C(40 s)."""
+    parts = []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count} {unit}")
+        elif parts:
+            break
+    return " ".join(parts[:2]) or "0 s"

@@ -8,14 +8,17 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from email.utils import formatdate
 
 from . import appliance_api, mir_api
 from .configuration import Configuration
 from .device import Device
 from .http_messages import MOST_HEAD, BadRequestError, Request, Response, read_head
 from .request_log import RequestLog
+from .switches import Switches
 
 HANDSHAKE_TIME = 10.0
 IDLE_TIME = 30.0
@@ -97,7 +100,7 @@ class Conversation:
                 self._note(line, request, Response(0))
                 _reset(writer)
                 return
-            response = await self._answer(line, request)
+            response = _dated(await self._answer(line, request), line.device.switches)
             self._note(line, request, response)
             message = response.encode(keep_alive=request.keep_alive)
             if response.cut or response.withheld:
@@ -142,6 +145,14 @@ class Conversation:
             body=len(request.body),
             status=response.status,
         )
+
+
+def _dated(response: Response, switches: Switches) -> Response:
+    """With the date of the device's clock, as web servers put it there."""
+    if switches.date == "off":
+        return response
+    date = formatdate(time.time() + switches.clock, usegmt=True)
+    return replace(response, headers={"Date": date, **response.headers})
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

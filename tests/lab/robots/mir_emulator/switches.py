@@ -26,6 +26,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "fleet_view_after": ("seen", "unavailable", "error", "gone"),
     "robots_list": ("shallow", "full", "error", "garbage"),
     "status_as": ("object", "string"),
+    "date": ("on", "off"),
 }
 
 
@@ -76,6 +77,9 @@ class Switches:
     revert: float = 0.0
     # seconds that the device is away after an upload (0: it does not reboot); it comes back with the new certificate
     reboot: float = 0.0
+    # whether answers carry a date, and by how many seconds the device's clock is fast (negative: slow)
+    date: str = "on"
+    clock: float = 0.0
     state_id: int = 3
     software: str = "2.13.5.3"
 

@@ -140,8 +140,18 @@ class Fleet:
         return self.deploy(requested, self.issue(requested))
 
     def requests(self) -> list[tuple[str, bool, int]]:
-        log = self.emulator.log("request", "robot-1")
+        """What the robot was asked, but for what time it is (see clock_was_read)."""
+        log = [entry for entry in self.emulator.log("request", "robot-1") if not is_clock_request(entry)]
         return [(entry["method"], entry["authorization"], entry["status"]) for entry in log]
+
+    def clock_was_read(self) -> int:
+        """How often the robot was asked, without a login, for no more than what time it is."""
+        return sum(map(is_clock_request, self.emulator.log("request", "robot-1")))
+
+
+def is_clock_request(entry: dict[str, Any]) -> bool:
+    """A request for no resource of the API."""
+    return (entry["method"], entry["path"], entry["authorization"]) == ("GET", "/", False)
 
 
 def files_of(folder: Path, fleet: Fleet, *, vaulted: bool = False, **more: Any) -> dict[str, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.duration import parse_duration
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.duration import parse_duration, span_text
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
 
 
@@ -31,3 +31,19 @@ def test_spans(text: str, seconds: int) -> None:
 def test_what_is_no_span_is_said_with_its_place(text: str) -> None:
     with pytest.raises(X509Error, match=r"robot-1, lifetime: "):
         parse_duration(text, where="robot-1, lifetime")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (40, "40 s"),
+        (1800, "30 min"),
+        (7500, "2 h 5 min"),
+        (7205, "2 h"),
+        (3 * 86400 + 60, "3 d"),
+        (90061, "1 d 1 h"),
+    ],
+)
+def test_spans_for_people(seconds: int, text: str) -> None:
+    assert span_text(seconds) == text
