@@ -77,6 +77,10 @@ integration: lab-up ## tests on the lab [ONLY=<target>] [FULL=1: the slow ones t
 faults: lab-up ## every fault on the lab, and a table of them [ONLY=<name>] [QUICK=1: without the slow ones]
 	@$(PYTHON) tests/run/faults.py $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick)
 
+.PHONY: verifiers
+verifiers: venv ## what we issue, shown to OpenSSL, GnuTLS, pyca, Go, rustls and pkilint
+	@PYTHONPATH=.dev $(PYTHON) tests/run/verifiers.py
+
 .PHONY: package
 package: venv ## builds the collection, installs it elsewhere, finds its playbook
 	@$(PYTHON) tests/run/package.py

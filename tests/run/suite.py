@@ -39,8 +39,8 @@ class Result:
 
 LAB = Part("lab-up", 240)
 QUICK = (Part("lint", 120), Part("unit", 180), Part("package", 60), Part("sanity", 600))
-ON_THE_LAB = (Part("integration", 1200), Part("faults", 900, ("QUICK=1",)))
-ON_THE_LAB_FULL = (Part("integration", 7200, ("FULL=1",)), Part("faults", 1800))
+ON_THE_LAB = (Part("verifiers", 60), Part("integration", 1200), Part("faults", 900, ("QUICK=1",)))
+ON_THE_LAB_FULL = (Part("verifiers", 60), Part("integration", 7200, ("FULL=1",)), Part("faults", 1800))
 
 
 class Running:
