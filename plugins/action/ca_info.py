@@ -70,8 +70,10 @@ class ActionModule(ActionBase):
             pause = self._pause(told["open_failures"], task_vars)
         except EngineError as exc:
             return {"changed": False, "failed": True, "msg": str(exc)}
-        inquired = {field: answer[field] for field in ("certificates", "refusals", "exported") if field in answer}
-        known: dict[str, Any] = {"time": answer.get("time"), **inquired} if problem is None else {}
+        inquired: dict[str, Any] = {
+            field: answer[field] for field in ("certificates", "refusals", "exported") if field in answer
+        }
+        known = {"time": answer.get("time"), **inquired} if problem is None else {}
         return {
             **told,
             **known,
