@@ -25,7 +25,8 @@ Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 NO_DOMAIN = "nothing.invalid"
 ALL_ADDRESSES = ("0.0.0.0/0", "::/0")
 # What OpenSSL takes for a host name where a leaf has no DNS name: a common name of at least two labels.
-_HOST = re.compile(r"[A-Za-z0-9_*-]+(?:\.[A-Za-z0-9_-]+)+\Z")
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})+\Z")
 
 
 @dataclass(frozen=True)
