@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import bad, changed, issued, revocations
+from . import bad, changed, issued, offline, revocations
 from .case import Case
 from .plant import Plant
 
@@ -46,7 +46,9 @@ def make(folder: Path) -> Material:
     good["before and after a renewal"] = [case for cases, _plant in others for case in cases]
     taken_back = revocations.make(plant)
     good["CRLs, and leaves checked with them"] = taken_back.kept
-    rejected = bad.everything(plant, folder) + taken_back.revoked
+    ceremony = offline.make(plant, folder)
+    good["signed by an offline root"] = ceremony.kept
+    rejected = bad.everything(plant, folder) + taken_back.revoked + ceremony.revoked
     leaves = [leaf for source in (plant, *(plant for _cases, plant in others)) for leaf in source.issued]
     return Material(
         good,
@@ -56,5 +58,5 @@ def make(folder: Path) -> Material:
         },
         issued.certificates(leaves),
         issued.links(leaves),
-        taken_back.crls,
+        {**taken_back.crls, **ceremony.crls},
     )
