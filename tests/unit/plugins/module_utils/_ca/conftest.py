@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,28 @@ def workshop(empty: Workshop) -> Workshop:
     """A host with the authority fleet."""
     empty.create()
     return empty
+
+
+@pytest.fixture
+def make_empty(tmp_path: Path) -> Callable[[], Workshop]:
+    """One host without any CA after the other."""
+    numbers = iter(range(1000))
+
+    def make() -> Workshop:
+        folder = tmp_path / str(next(numbers))
+        folder.mkdir()
+        return Workshop(folder)
+
+    return make
+
+
+@pytest.fixture
+def make_workshop(make_empty: Callable[[], Workshop]) -> Callable[[], Workshop]:
+    """One host with the authority fleet after the other."""
+
+    def make() -> Workshop:
+        workshop = make_empty()
+        workshop.create()
+        return workshop
+
+    return make

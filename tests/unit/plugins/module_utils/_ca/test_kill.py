@@ -5,124 +5,14 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import signal
-import sqlite3
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
-import pytest
-
-from ansible_collections.certfleet.tls.plugins.module_utils._ca import local
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.record import record
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import load_key
-from ansible_collections.certfleet.tls.tests.unit.child_process import in_child
 
-from .workshop import KILLED, Workshop, request
-
-WRITES = ("open", "mkdir", "link", "unlink", "rename", "fsync", "ftruncate", "pwrite", "chmod")
-
-
-class Interruption:
-    """Counts writes to disk, ledger and the signatures, and kills its own process before the one whose number is given."""
-
-    def __init__(self, at: int, signed: Path) -> None:
-        self.at = at
-        self.count = 0
-        self._signed = signed
-
-    def step(self) -> None:
-        self.count += 1
-        if self.count == self.at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def install(self) -> None:
-        """Only ever in a child: nothing is put back."""
-        for name in WRITES:
-            setattr(os, name, self._counted(getattr(os, name)))
-        interruption = self
-
-        class Connection(sqlite3.Connection):
-            def execute(self, *arguments: Any) -> sqlite3.Cursor:
-                interruption.step()
-                return super().execute(*arguments)
-
-            def executemany(self, sql: str, rows: Iterable[Any]) -> sqlite3.Cursor:
-                return super().executemany(sql, (row for row in rows if interruption.step() is None))
-
-        for place, name, replacement in (
-            (sqlite3, "connect", functools.partial(sqlite3.connect, factory=Connection)),
-            (local, "sign_leaf", self._remembered(local.sign_leaf)),
-        ):
-            setattr(place, name, replacement)
-
-    def _counted(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*arguments: Any, **options: Any) -> Any:
-            self.step()
-            return call(*arguments, **options)
-
-        return counted
-
-    def _remembered(self, sign: Callable[..., Any]) -> Callable[..., Any]:
-        """A signature that exists is written down beside the CA, before anything else can happen."""
-
-        def remembered(*arguments: Any, **options: Any) -> Any:
-            self.step()
-            certificate = sign(*arguments, **options)
-            with self._signed.open("a") as file:
-                file.write(f"{certificate.serial_number:x}\n")
-            self.step()
-            return certificate
-
-        return remembered
-
-
-def killed_at_every_step(
-    make: Callable[[], Workshop], work: Callable[[Workshop], object]
-) -> Iterable[tuple[Workshop, bool]]:
-    """For each number of steps a new host whose process was killed then; the last one was not killed any more."""
-    for at in range(1, 500):
-        workshop = make()
-        interruption = Interruption(at, workshop.folder / "signed")
-
-        def child(workshop: Workshop = workshop, interruption: Interruption = interruption) -> None:
-            interruption.install()
-            work(workshop)
-
-        status = in_child(child)
-        assert status in (0, KILLED), at
-        yield workshop, status == KILLED
-        if status == 0:
-            return
-    raise AssertionError("it never ended")
-
-
-@pytest.fixture
-def make_empty(tmp_path: Path) -> Callable[[], Workshop]:
-    numbers = iter(range(1000))
-
-    def make() -> Workshop:
-        folder = tmp_path / str(next(numbers))
-        folder.mkdir()
-        return Workshop(folder)
-
-    return make
-
-
-@pytest.fixture
-def make_workshop(make_empty: Callable[[], Workshop]) -> Callable[[], Workshop]:
-    def make() -> Workshop:
-        workshop = make_empty()
-        workshop.create()
-        return workshop
-
-    return make
-
-
-def files(folder: str) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in Path(folder).iterdir()} if Path(folder).exists() else {}
+from .interruption import files, killed_at_every_step
+from .workshop import Workshop, request
 
 
 def test_creation(make_empty: Callable[[], Workshop]) -> None:
