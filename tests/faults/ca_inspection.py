@@ -137,7 +137,7 @@ class Inspection:
 
     def look_at_key(self, path: str, certificate: x509.Certificate) -> None:
         """Whether it can be opened, and is the certificate's."""
-        if not os.path.exists(path):
+        if not os.path.exists(path) or not os.path.exists(self.passphrase):
             return
         secret = _read(self.passphrase).strip().encode()
         key = load_pem_private_key(_read(path).encode(), secret)

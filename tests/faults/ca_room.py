@@ -169,7 +169,7 @@ class Room:
         """The CA as it was remembered; a file system of its own, if there is one, stays."""
         kept = f"{KEPT}-{name}"
         shell(
-            f"mkdir -p -m 0700 {CA}; find {CA} -mindepth 1 -delete; rm -rf {ROOM}/secret; "
+            f"mkdir -p -m 0700 {CA}; find {CA} -mindepth 1 -delete; rm -rf {ROOM}/secret {OUT}/*; "
             f"cp -a {kept}/ca/. {CA}/; cp -a {kept}/secret {ROOM}/"
         )
 

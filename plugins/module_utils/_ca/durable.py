@@ -26,7 +26,7 @@ def explained(doing: str, path: str) -> Iterator[None]:
     except OSError as exc:
         raise CAError(
             f"Could not {doing} {path}: {exc.strerror or exc}. Nothing that was there before has been changed. "
-            "Check the disk's free space, the owner and that the task runs as root (become), then run again.",
+            "Check that the disk has space and is writable, the owner, and that the task runs as root (become), then run again.",
             code="files",
         ) from exc
 

@@ -444,9 +444,16 @@ _NEXT_STEPS = (
         "not a database",
         "The file is damaged or another one: restore it from your backup; nothing is made anew in its place.",
     ),
-    ("disk I/O", "The disk reports errors: check it, and restore the file from your backup if it is damaged."),
+    # What SQLite also says where its files beside the ledger find no room.
+    (
+        "disk I/O",
+        "The disk is full or reports errors: free some space, or check it and restore the file from your backup. Then run again.",
+    ),
     ("full", "Free some space on that disk, then run again."),
     ("readonly", "Make the disk and the file writable for root, then run again."),
-    ("unable to open", "Check the folder's owner and that the task runs as root (become), then run again."),
+    (
+        "unable to open",
+        "Check that the task runs as root (become), and that the disk is writable and has space for more files, then run again.",
+    ),
     ("locked", "Another process holds it: see what that does on the CA host, then run again."),
 )

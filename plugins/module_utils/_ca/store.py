@@ -95,12 +95,19 @@ class Store:
 
     def require(self) -> None:
         """Raise CAError when there is no CA here yet."""
-        if not self.names():
+        if self.names():
+            return
+        if self.has_ledger():
             raise CAError(
-                f"There is no CA yet: {self.directory} holds no authority. Apply the role certfleet.tls.tls_ca to this host, "
-                "or check the option 'directory'.",
+                f"There is no authority in {self.authorities}, only a ledger beside it. Nothing was made anew. If there was one, restore "
+                "it from your backup. If its creation was cut short, apply the role certfleet.tls.tls_ca to this host.",
                 code="missing",
             )
+        raise CAError(
+            f"There is no CA yet: {self.directory} holds no authority. Apply the role certfleet.tls.tls_ca to this host, "
+            "or check the option 'directory'.",
+            code="missing",
+        )
 
     def read(self, authority: str) -> Published:
         """The public half of an authority. Raises CAError when there is none, or only a part of one."""
