@@ -1,0 +1,80 @@
+# Copyright: certfleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A CA in a folder of its own on the lab's CA host, so that a test can do to it what it wants; the lab's own is not touched."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import build_csr
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key, spki_of
+
+from .machines import on
+from .playbook import Run, run_playbook
+
+_QUERY = (
+    "import json, sqlite3, sys; "
+    "print(json.dumps(sqlite3.connect(sys.argv[1]).execute(sys.argv[2], sys.argv[3:]).fetchall()))"
+)
+
+
+class OwnCa:
+    """The CA; O(variables) are the site's."""
+
+    def __init__(self, name: str, **variables: Any) -> None:
+        self.folder = f"/var/lib/certfleet-test-{name}"
+        self.directory = f"{self.folder}/ca"
+        self.variables = {
+            "tls_ca_directory": self.directory,
+            "tls_ca_passphrase_file": f"{self.folder}/passphrase",
+            **variables,
+        }
+        self.remove()
+
+    def run(self, playbook: str, *arguments: str, **variables: Any) -> Run:
+        """A playbook of the collection, on the CA host alone."""
+        extra = {**self.variables, **variables}
+        return run_playbook(f"playbooks/{playbook}.yml", *arguments, limit="ca", extra=extra)
+
+    def issue(self, *identities: str, **fields: Any) -> dict[str, Any]:
+        """Have a certificate issued for each of them, with a new key; what the ledger knows of these then, by identity."""
+        requests = [_request(identity, **fields) for identity in identities]
+        playbook = str(Path(__file__).with_name("issue.yml"))
+        done = run_playbook(playbook, limit="ca", extra={**self.variables, "requests": requests})
+        assert done.rc == 0, done.output
+        known = (
+            self.sql("SELECT identity, serial, state, pem FROM certificates WHERE spki = ?", request["spki"])
+            for request in requests
+        )
+        return {row[0]: {"serial": row[1], "state": row[2], "pem": row[3]} for (row,) in known}
+
+    def sql(self, statement: str, *values: str) -> list[list[Any]]:
+        """Look into the ledger."""
+        ledger = f"{self.directory}/ledger.sqlite"
+        rows: list[list[Any]] = json.loads(on("ca", "python3", "-c", _QUERY, ledger, statement, *values))
+        return rows
+
+    def remove(self) -> None:
+        """All of it."""
+        on("ca", "rm", "-rf", self.folder)
+
+
+def _request(identity: str, **fields: Any) -> dict[str, Any]:
+    key = new_key("ec-p256")
+    asked = {
+        "id": f"{identity}/https",
+        "identity": identity,
+        "name": "https",
+        "authority": "fleet",
+        "profile": "server",
+        "common_name": None,
+        "names": [f"DNS:{identity}.plant.example"],
+        "csr": build_csr(key, common_name=None, names=()),
+        "spki": spki_of(key.public_key()),
+        "lifetime": 90 * 86400,
+        "reasons": ["missing"],
+    }
+    return {**asked, **fields}
