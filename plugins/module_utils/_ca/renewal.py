@@ -93,7 +93,9 @@ def _due_for_renewal(found: Found, wish: Wish, chain: Chain, *, ledger: Ledger, 
         return None
     if chain.root.not_after > now and _new_end(wish, chain, now=now) - chain.not_after >= LEAST_GAIN:
         tense = "has ended" if left <= 0 else "ends"
-        return f"it {tense} {iso(chain.not_after)}, a leaf may live {longest // 86400} days"
+        first = min((*chain.sent, chain.root), key=lambda leaf: leaf.not_after)
+        what = "it" if first is issuing or first.not_after == issuing.not_after else f"'{first.subject}' above it"
+        return f"{what} {tense} {iso(chain.not_after)}, a leaf may live {longest // 86400} days"
     root_end = iso(chain.root.not_after)
     is_over = "has ended, nothing below it is valid any more" if chain.root.not_after <= now else "ends"
     found.warnings.append(

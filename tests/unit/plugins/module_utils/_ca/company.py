@@ -50,6 +50,7 @@ class Company:
         self.intermediate = self.sign(
             self._request("intermediate", f"/C=DE/O={name}/CN={name} Intermediate"),
             by="root",
+            days=4000,
             extensions=f"basicConstraints = critical, CA:TRUE, pathlen:1\n{USAGE}",
         )
         (folder / "intermediate.pem").write_text(self.intermediate)
