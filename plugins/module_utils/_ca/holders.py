@@ -16,6 +16,11 @@ from dataclasses import dataclass
 from .._x509.profiles import Profile
 from .ledger import Ledger
 
+LISTED = (
+    "SELECT holders.name, identity, shared FROM json_each(?) AS asked"
+    " CROSS JOIN holders ON holders.authority = ? AND holders.name = asked.value"
+)
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -55,24 +60,20 @@ class Names:
         self._asked = {(claim.authority, claim.identity, claim.certificate): frozenset(claim.names) for claim in claims}
         # What an identity says now counts for more than what it said when its certificate was issued.
         self._says = {**dict.fromkeys(declared, True), **holdings(claims)}
+        self._listed = _listed(ledger, claims)
         self._admitted: dict[tuple[str, str], set[str]] = {}
 
     def admit(self, claim: Claim, *, profiles: Mapping[str, Profile], now: int) -> Conflict | None:
         """Take the names, or tell which one somebody else has."""
         for name in claim.names:
             others = {
-                str(row["identity"]): bool(row["shared"])
-                for row in self._ledger.run(
-                    "SELECT identity, shared FROM holders WHERE authority = ? AND name = ? AND identity != ?",
-                    (claim.authority, name, claim.identity),
-                )
-                if self._holds(str(row["identity"]), name, authority=claim.authority, profiles=profiles, now=now)
+                identity: shares
+                for identity, shares in self._listed.get((claim.authority, name), {}).items()
+                if identity != claim.identity
+                and self._holds(identity, name, authority=claim.authority, profiles=profiles, now=now)
             }
-            others.update(
-                (identity, False)
-                for identity in self._admitted.get((claim.authority, name), ())
-                if identity != claim.identity and identity not in others
-            )
+            for identity in self._admitted.get((claim.authority, name), set()) - {claim.identity}:
+                others.setdefault(identity, False)
             for holder, shares in sorted(others.items()):
                 agreed = name in claim.shared
                 if not agreed or not self._says.get((claim.authority, holder, name), shares):
@@ -80,6 +81,13 @@ class Names:
         for name in claim.names:
             self._admitted.setdefault((claim.authority, name), set()).add(claim.identity)
         return None
+
+    def are_listed(self, held: Mapping[tuple[str, str, str], bool]) -> bool:
+        """Whether the ledger says already all that holdings() found."""
+        return all(
+            self._listed.get((authority, name), {}).get(identity) is shared
+            for (authority, identity, name), shared in held.items()
+        )
 
     def _holds(self, identity: str, name: str, *, authority: str, profiles: Mapping[str, Profile], now: int) -> bool:
         """Whether a certificate in force has it, other than one that this very batch replaces by one without it."""
@@ -117,7 +125,14 @@ def hold(ledger: Ledger, held: Mapping[tuple[str, str, str], bool]) -> None:
     )
 
 
-def is_known(ledger: Ledger, held: Mapping[tuple[str, str, str], bool]) -> bool:
-    """Whether the ledger says all of it already."""
-    statement = "SELECT 1 FROM holders WHERE authority = ? AND identity = ? AND name = ? AND shared = ?"
-    return all(ledger.run(statement, (*key, shared)) for key, shared in held.items())
+def _listed(ledger: Ledger, claims: Iterable[Claim]) -> dict[tuple[str, str], dict[str, bool]]:
+    """For (authority, name) of all that is claimed, who may hold it, and whether it is shared."""
+    asked: dict[str, set[str]] = {}
+    for claim in claims:
+        asked.setdefault(claim.authority, set()).update(claim.names)
+    found: dict[tuple[str, str], dict[str, bool]] = {}
+    for authority, names in asked.items():
+        # One statement for all of them: a batch may ask for ten thousand certificates.
+        for row in ledger.run(LISTED, (json.dumps(sorted(names)), authority)):
+            found.setdefault((authority, row["name"]), {})[row["identity"]] = bool(row["shared"])
+    return found

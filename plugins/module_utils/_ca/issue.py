@@ -15,7 +15,7 @@ from .._x509.errors import X509Error
 from .._x509.judge import renewal_due_at
 from .._x509.parse import iso
 from .errors import CAError, ItemError
-from .holders import Claim, Conflict, Declared, Names, hold, holdings, is_known
+from .holders import Claim, Conflict, Declared, Names, hold, holdings
 from .known import check_known
 from .ledger import Entry, Ledger, Signed
 from .lock import WAIT, locked
@@ -104,28 +104,29 @@ class _Batch:
         self._open_issuer = open_issuer
         self._now = now
         self._opened: dict[str, Issuer | CAError] = {}
+        self._in_force: dict[tuple[str, str, str], list[Entry]] = {}
         self._locked: dict[str, CAError] = {}
         self._chains: dict[str, str] = {}
         self._answers: dict[str, dict[str, Any]] = {}
 
     def run(self, orders: Iterable[Order], asked: Iterable[Mapping[str, Any]], declared: Declared) -> dict[str, Any]:
         """Answer the orders; O(asked) are all requests, also those that were refused already."""
-        cases = self._cases(orders)
+        cases = self._cases(list(orders))
         found = [case for case in cases if case.entry.id]
         names = Names(self._ledger, [case.claim for case in cases], declared)
         due = [case for case in cases if not case.entry.id and self._may_hold(case.claim, names, key=case.order.id)]
         if due:
             self._ledger.reserve([case.entry for case in due], now=self._now)
         signed = self._sign(due)
-        self._write(signed, found, asked)
+        self._write(signed, found, asked, names)
         for case in found:
-            self._answer(case, issued=False)
+            self._answer(case, case.entry.fingerprint, case.entry.pem, issued=False)
         for case, item in signed:
-            entry = dataclasses.replace(case.entry, fingerprint=item.fingerprint, pem=item.pem)
-            self._answer(dataclasses.replace(case, entry=entry), issued=True)
+            self._answer(case, item.fingerprint, item.pem, issued=True)
         return {"chains": self._chains, "certificates": self._answers}
 
-    def _cases(self, orders: Iterable[Order]) -> list[_Case]:
+    def _cases(self, orders: Sequence[Order]) -> list[_Case]:
+        self._in_force = self._ledger.find_in_force((order.identity, order.name, order.spki) for order in orders)
         cases = []
         for order in orders:
             try:
@@ -137,12 +138,12 @@ class _Batch:
     def _case(self, asked: Order) -> _Case:
         issuer = self._issuer(asked.authority)
         order, profile, notes = admit(asked, policy=issuer.policy, constraints=issuer.constraints)
-        return _Case(order, order.claim(profile), notes, self._in_force(order, issuer) or self._new(order, issuer))
+        return _Case(order, order.claim(profile), notes, self._found(order, issuer) or self._new(order, issuer))
 
-    def _in_force(self, order: Order, issuer: Issuer) -> Entry | None:
+    def _found(self, order: Order, issuer: Issuer) -> Entry | None:
         """The leaf that is what the order asks for, if there is one that is not due."""
         wanted = (order.authority, issuer.spki, order.profile, order.common_name, order.names)
-        for entry in self._ledger.find_issued(identity=order.identity, name=order.name, spki=order.spki):
+        for entry in self._in_force.get((order.identity, order.name, order.spki), ()):
             same = (entry.authority, entry.issuer, entry.profile, entry.common_name, entry.names) == wanted
             if same and self._now < renewal_due_at(entry, order.renew_before):
                 return entry
@@ -195,14 +196,18 @@ class _Batch:
         return signed
 
     def _write(
-        self, signed: Sequence[tuple[_Case, Signed]], found: Sequence[_Case], asked: Iterable[Mapping[str, Any]]
+        self,
+        signed: Sequence[tuple[_Case, Signed]],
+        found: Sequence[_Case],
+        asked: Iterable[Mapping[str, Any]],
+        names: Names,
     ) -> None:
         """What was signed, who holds its names, and what was refused: all of it, or nothing."""
         refusals = self._refusals(asked)
         given_out = [*found, *(case for case, _item in signed)]
         forgiven = refused_before(self._ledger, [(case.order.identity, case.order.name) for case in given_out])
         held = holdings(case.claim for case in given_out)
-        if not (signed or refusals or forgiven) and is_known(self._ledger, held):
+        if not (signed or refusals or forgiven) and names.are_listed(held):
             return
         with self._ledger.transaction():
             self._ledger.store((item for _case, item in signed), now=self._now)
@@ -244,7 +249,7 @@ class _Batch:
         said = self._locked[issuer.name]
         raise CAError(str(said), code=said.code) from said
 
-    def _answer(self, case: _Case, *, issued: bool) -> None:
+    def _answer(self, case: _Case, fingerprint: str | None, pem: str | None, *, issued: bool) -> None:
         order, entry = case.order, case.entry
         self._chains.setdefault(order.authority, self._issuer(order.authority).chain)
         notes = list(case.notes) if issued else []
@@ -254,10 +259,10 @@ class _Batch:
                 f"the issuing CA of '{order.authority}' needs to be renewed"
             )
         self._answers[order.id] = {
-            "certificate": entry.pem,
+            "certificate": pem,
             "authority": order.authority,
             "serial": entry.serial,
-            "fingerprint": entry.fingerprint,
+            "fingerprint": fingerprint,
             "not_before": iso(entry.not_before),
             "not_after": iso(entry.not_after),
             "issued": issued,

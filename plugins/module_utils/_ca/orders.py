@@ -15,7 +15,7 @@ from .._x509.constraints import Constraints
 from .._x509.errors import X509Error
 from .._x509.keys import KEY_TYPES
 from .._x509.names import parse_names, parse_shared_names
-from .._x509.parse import parse_csr
+from .._x509.parse import parse_csr_key
 from .._x509.profiles import Profile, check_profile, choose_profile
 from .errors import CAError, ItemError
 from .holders import Claim, Declared, held_names
@@ -126,7 +126,7 @@ def read_order(request: Mapping[str, Any]) -> Order:
             code="bad_request",
         )
     with _refused_as("bad_csr", where=where):
-        csr = parse_csr(str(request.get("csr") or ""), where=f"{where}, CSR")
+        csr = parse_csr_key(str(request.get("csr") or ""), where=f"{where}, CSR")
     if csr.key not in KEY_TYPES:
         raise ItemError(
             f"{where}: a key of type {csr.key} is not signed. Use one of {', '.join(KEY_TYPES)}.", code="bad_key"

@@ -43,6 +43,15 @@ class Leaf:
 
 
 @dataclass(frozen=True)
+class CsrKey:
+    """The key of a certificate signing request whose own signature is right."""
+
+    spki: str
+    key: str
+    public_key: Any
+
+
+@dataclass(frozen=True)
 class Csr:
     """A certificate signing request whose own signature is right."""
 
@@ -118,21 +127,41 @@ def parse_bundle(pem: str, *, where: str = "bundle") -> list[Leaf]:
 
 def parse_csr(pem: str | bytes, *, where: str = "CSR") -> Csr:
     """Read a CSR and check its signature: whoever made it holds the key."""
+    csr = _load_csr(pem, where=where)
+    key = _requested_key(csr, where=where)
     try:
-        csr = x509.load_pem_x509_csr(pem.encode() if isinstance(pem, str) else bytes(pem))
-        valid, public_key = csr.is_signature_valid, csr.public_key()
         names = _names_of(csr.extensions)
     except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as exc:
-        raise X509Error(f"{where}: this is no certificate signing request in PEM ({_first_line(exc)}).") from exc
+        raise _no_csr(exc, where=where) from exc
+    return Csr(
+        spki=key.spki, names=names, common_name=_common_name(csr.subject), key=key.key, public_key=key.public_key
+    )
+
+
+def parse_csr_key(pem: str | bytes, *, where: str = "CSR") -> CsrKey:
+    """Only the key that a CSR is for, its signature checked: what else it wishes for is not even looked at."""
+    return _requested_key(_load_csr(pem, where=where), where=where)
+
+
+def _load_csr(pem: str | bytes, *, where: str) -> x509.CertificateSigningRequest:
+    try:
+        return x509.load_pem_x509_csr(pem.encode() if isinstance(pem, str) else bytes(pem))
+    except (ValueError, UnsupportedAlgorithm) as exc:
+        raise _no_csr(exc, where=where) from exc
+
+
+def _requested_key(csr: x509.CertificateSigningRequest, *, where: str) -> CsrKey:
+    try:
+        valid, public_key = csr.is_signature_valid, csr.public_key()
+    except (ValueError, UnsupportedAlgorithm) as exc:
+        raise _no_csr(exc, where=where) from exc
     if not valid:
         raise X509Error(f"{where}: the signature of the certificate signing request is wrong. Make a new request.")
-    return Csr(
-        spki=spki_of(public_key),
-        names=names,
-        common_name=_common_name(csr.subject),
-        key=key_type_of(public_key),
-        public_key=public_key,
-    )
+    return CsrKey(spki=spki_of(public_key), key=key_type_of(public_key), public_key=public_key)
+
+
+def _no_csr(exc: Exception, *, where: str) -> X509Error:
+    return X509Error(f"{where}: this is no certificate signing request in PEM ({_first_line(exc)}).")
 
 
 @lru_cache(maxsize=256)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from ansible_collections.certfleet.tls.plugins.module_utils._ca import schema
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
-from ansible_collections.certfleet.tls.plugins.module_utils._ca.ledger import Ledger, choose
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.holders import LISTED
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.ledger import IN_FORCE, Ledger, choose
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.record import record
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Known
 
@@ -208,16 +209,18 @@ def test_large_questions_read_no_more_than_they_return(workshop: Workshop) -> No
     """What makes 100,000 certificates cost nothing: every query is answered from an index."""
     plans = {
         "SELECT name, id, state, installed_at FROM certificates WHERE identity = ? AND state != 'reserved'": "COVERING INDEX",
-        "SELECT * FROM certificates WHERE identity = ? AND name = ? AND state = 'issued' AND spki = ?": "AND state=?)",
+        IN_FORCE: "AND state=?)",
         "SELECT * FROM certificates WHERE fingerprint = ?": "(fingerprint=?)",
         "UPDATE certificates SET state = 'expired' WHERE state IN ('issued', 'superseded') AND not_after < ?": "not_after<?",
         "SELECT * FROM certificates WHERE serial = ?": "(serial=?)",
-        "SELECT identity, shared FROM holders WHERE authority = ? AND name = ? AND identity != ?": "(authority=? AND name=?)",
+        LISTED: "(authority=? AND name=?)",
         "SELECT 1 FROM refusals WHERE identity = ? AND name = ?": "(identity=? AND name=?)",
     }
     for statement, wanted in plans.items():
         plan = workshop.sql(f"EXPLAIN QUERY PLAN {statement}", *(["x"] * statement.count("?")))
         assert wanted in str(plan), statement
+        assert "SCAN certificates" not in str(plan)
+        assert "SCAN holders" not in str(plan)
 
 
 def test_older_ledger_is_brought_up_to_date(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
