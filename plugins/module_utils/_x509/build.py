@@ -81,11 +81,14 @@ def sign_leaf(
     not_after: int,
 ) -> x509.Certificate:
     """A leaf; names are normalised ones (see names.parse_names), times unix seconds."""
-    builder = _builder(_subject(common_name), issuer.subject, public_key, serial, not_before, not_after)
-    for extension, critical in _leaf_extensions(profile, isinstance(public_key, rsa.RSAPublicKey)):
-        builder = builder.add_extension(extension, critical=critical)
-    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-    builder = builder.add_extension(_authority_key_id(issuer), critical=False)
+    builder = _of(
+        _leaf_builder(issuer, profile, isinstance(public_key, rsa.RSAPublicKey)),
+        _subject(common_name),
+        public_key,
+        serial,
+        not_before,
+        not_after,
+    ).add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
     if names:
         # RFC 5280, 4.2.1.6: critical when the subject is empty.
         builder = builder.add_extension(x509.SubjectAlternativeName(to_general_names(names)), critical=not common_name)
@@ -106,7 +109,14 @@ def _ca_extensions(
 
 # What is the same in all leaves of a profile is made once: a batch is ten thousand of them.
 @lru_cache(maxsize=64)
-def _leaf_extensions(profile: Profile, is_rsa: bool) -> tuple[tuple[x509.ExtensionType, bool], ...]:
+def _leaf_builder(issuer: x509.Certificate, profile: Profile, is_rsa: bool) -> x509.CertificateBuilder:
+    builder = x509.CertificateBuilder().issuer_name(issuer.subject)
+    for extension, critical in _leaf_extensions(profile, is_rsa):
+        builder = builder.add_extension(extension, critical=critical)
+    return builder.add_extension(_authority_key_id(issuer), critical=False)
+
+
+def _leaf_extensions(profile: Profile, is_rsa: bool) -> list[tuple[x509.ExtensionType, bool]]:
     # RFC 5280, 4.2.1.3, and RFC 8446: an EC key agrees on nothing by its certificate, an RSA key never does.
     bits = ("digital_signature", "key_encipherment") if is_rsa else ("digital_signature",)
     usages = [getattr(x509.oid.ExtendedKeyUsageOID, _OID_NAMES[usage]) for usage in profile.usages]
@@ -125,7 +135,7 @@ def _leaf_extensions(profile: Profile, is_rsa: bool) -> tuple[tuple[x509.Extensi
     if access:
         places = [x509.AccessDescription(method, x509.UniformResourceIdentifier(url)) for method, url in access]
         extensions.append((x509.AuthorityInformationAccess(places), False))
-    return tuple(extensions)
+    return extensions
 
 
 def _urls(urls: Sequence[str]) -> list[x509.UniformResourceIdentifier]:
@@ -158,23 +168,35 @@ def _subject(common_name: str | None, organization: str | None = None) -> x509.N
 def _builder(
     subject: x509.Name, issuer: x509.Name, public_key: Any, serial: int, not_before: int, not_after: int
 ) -> x509.CertificateBuilder:
-    utc = datetime.timezone.utc
+    return _of(x509.CertificateBuilder().issuer_name(issuer), subject, public_key, serial, not_before, not_after)
+
+
+def _of(
+    builder: x509.CertificateBuilder,
+    subject: x509.Name,
+    public_key: Any,
+    serial: int,
+    not_before: int,
+    not_after: int,
+) -> x509.CertificateBuilder:
     return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
+        builder.subject_name(subject)
         .public_key(public_key)
         .serial_number(serial)
-        .not_valid_before(datetime.datetime.fromtimestamp(not_before, tz=utc).replace(tzinfo=None))
-        .not_valid_after(datetime.datetime.fromtimestamp(not_after, tz=utc).replace(tzinfo=None))
+        .not_valid_before(_utc(not_before))
+        .not_valid_after(_utc(not_after))
     )
+
+
+@lru_cache(maxsize=64)
+def _utc(seconds: int) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(seconds, tz=datetime.timezone.utc).replace(tzinfo=None)
 
 
 def _key_usage(*bits: str) -> x509.KeyUsage:
     return x509.KeyUsage(**{bit: bit in bits for bit in _BITS})
 
 
-@lru_cache(maxsize=16)
 def _authority_key_id(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     ski = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski)

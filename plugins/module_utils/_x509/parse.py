@@ -62,6 +62,8 @@ class Csr:
     public_key: Any
 
 
+# A batch that was issued at once has a few times, ten thousand times each.
+@lru_cache(maxsize=256)
 def iso(seconds: float) -> str:
     """Unix seconds as C(2026-11-22T04:00:00Z)."""
     return datetime.datetime.fromtimestamp(seconds, tz=datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
