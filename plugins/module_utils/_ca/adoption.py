@@ -102,11 +102,11 @@ def look_at_signed(
 
 def look_at_leftover(found: Found, wish: Wish, *, store: Store) -> None:
     """The key of a CSR that was adopted is in its place: the copy that waited is of no use any more."""
-    sealed = store.read_pending(wish.name, PENDING_KEY)
-    if sealed is None:
-        return
     path = store.pending_path(wish.name)
-    if sealed != store.read_text(wish.name, "issuing.key"):
+    sealed, request = (store.read_pending(wish.name, file) for file in (PENDING_KEY, PENDING_CSR))
+    if wish.name not in store.pending_names() or (sealed is None and request is not None):
+        return
+    if sealed is not None and sealed != store.read_text(wish.name, "issuing.key"):
         found.warnings.append(
             f"authority '{wish.name}': {path} holds another key than the authority's. It is of no use; remove it by hand."
         )
@@ -114,7 +114,7 @@ def look_at_leftover(found: Found, wish: Wish, *, store: Store) -> None:
     found.needs(
         f"remove {path}, whose chain has been adopted",
         what=path,
-        before="a key and its CSR",
+        before="what waited",
         after="absent",
         act=functools.partial(remove_folder, path),
     )

@@ -43,6 +43,7 @@ def look(wish: Wish, *, store: Store, passphrase: Passphrase, generate: bool, no
     chain = read_chain(store, wish.name)
     _check_keys(wish, chain, store=store, passphrase=passphrase)
     found = Found(chain)
+    look_at_leftover(found, wish, store=store)
     with Ledger.open(store.ledger) as ledger:
         check_known(ledger, wish.name, (chain.root.fingerprint, chain.issuing.fingerprint))
         if not is_settled(ledger, chain):
@@ -59,7 +60,6 @@ def look(wish: Wish, *, store: Store, passphrase: Passphrase, generate: bool, no
             f"authority '{wish.name}': its root is to be elsewhere, but {store.path(wish.name, ROOT_KEY)} is still here. Carry it to "
             "its place, prove that it opens there, and remove it here."
         )
-    look_at_leftover(found, wish, store=store)
     _look_at_policy(found, wish, store=store)
     _look_at_modes(found, wish, store=store)
     return found

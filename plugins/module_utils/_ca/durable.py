@@ -97,17 +97,12 @@ def publish_folder(path: str, files: Mapping[str, bytes]) -> None:
 
 
 def remove_folder(path: str) -> None:
-    """Remove a folder and its files, if it is there."""
-    parent, name = os.path.split(path)
+    """Remove a folder and its files. One whose removal was cut short lacks some of them, or is empty."""
     with explained("remove", path):
-        # Out of the way in one step: a half of it never has its name.
-        aside = os.path.join(parent, f"{ASIDE}{name}-{secrets.token_hex(8)}")
-        with suppress(FileNotFoundError):
-            os.rename(path, aside)
-        for entry in os.listdir(parent):
-            if entry.startswith(f"{ASIDE}{name}-"):
-                shutil.rmtree(os.path.join(parent, entry))
-        sync_folder(parent)
+        for file in sorted(os.listdir(path)):
+            os.unlink(os.path.join(path, file))
+        os.rmdir(path)
+        sync_folder(os.path.dirname(path))
 
 
 def sync_folder(path: str) -> None:

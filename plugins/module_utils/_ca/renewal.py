@@ -23,7 +23,7 @@ from .own_certificates import describe_limits, enter, longest_life, refuse_narro
 from .passphrase import Passphrase
 from .policy import read_policy
 from .signed_chain import remarks
-from .store import PENDING_CSR, Store
+from .store import PENDING_CSR, PENDING_KEY, Store
 from .wish import Found, Wish
 
 # A renewal that gains less is not worth a change of all chains.
@@ -59,7 +59,10 @@ def look_at_issuing(
         if sentences:
             _reissue_here(found, wish, chain, sentences, store=store, passphrase=passphrase, now=now)
         return
-    asked_before = None if is_answered else store.read_pending(wish.name, PENDING_CSR)
+    asked_before = store.read_pending(wish.name, PENDING_CSR)
+    if is_answered or store.read_pending(wish.name, PENDING_KEY) is not None:
+        # The first request, or this one, has been answered: it is about to be removed.
+        asked_before = None
     # Who signed it may have left out the limits on purpose: it is asked again only where the wish has changed since.
     is_new_wish = read_policy(store, wish.name).constraints != wanted
     if limits != wanted and not is_answered and (is_new_wish or asked_before):
