@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .crypto import UnsupportedAlgorithm, ed25519, hashes, serialization, x509
+from .crypto import InvalidSignature, UnsupportedAlgorithm, ed25519, hashes, serialization, x509
 from .errors import X509Error
-from .parse import Leaf, load_certificate
+from .parse import Leaf, load_certificate, verify
 
 _BLOCK = re.compile(r"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
 
@@ -97,11 +97,18 @@ def is_crl_of(crl: Crl, issuer: Leaf) -> bool:
     """Whether the issuer's key really signed the CRL (names alone prove nothing)."""
     if crl.issuer != issuer.subject:
         return False
+    signed = x509.load_der_x509_crl(crl.der)
     try:
-        key: Any = load_certificate(issuer.pem).public_key()
-        return bool(x509.load_der_x509_crl(crl.der).is_signature_valid(key))
-    except (TypeError, ValueError):
+        # Of its own, is_signature_valid() of older versions knows no Ed25519.
+        verify(
+            load_certificate(issuer.pem).public_key(),
+            signature=signed.signature,
+            signed=signed.tbs_certlist_bytes,
+            algorithm=signed.signature_hash_algorithm,
+        )
+    except (InvalidSignature, TypeError, ValueError):
         return False
+    return True
 
 
 def _times(crl: x509.CertificateRevocationList) -> tuple[int, int]:

@@ -180,12 +180,17 @@ def is_issued_by(leaf: Leaf, issuer: Leaf) -> bool:
 
 
 def verify_signature(key: Any, certificate: x509.Certificate) -> None:
-    """Raise InvalidSignature unless the key signed the certificate (PKCS#1 v1.5, ECDSA or EdDSA)."""
-    signature, signed, algorithm = (
-        certificate.signature,
-        certificate.tbs_certificate_bytes,
-        certificate.signature_hash_algorithm,
+    """Raise InvalidSignature unless the key signed the certificate."""
+    verify(
+        key,
+        signature=certificate.signature,
+        signed=certificate.tbs_certificate_bytes,
+        algorithm=certificate.signature_hash_algorithm,
     )
+
+
+def verify(key: Any, *, signature: bytes, signed: bytes, algorithm: Any) -> None:
+    """Raise InvalidSignature unless the key made the signature (PKCS#1 v1.5, ECDSA or EdDSA)."""
     if isinstance(key, rsa.RSAPublicKey) and algorithm is not None:
         key.verify(signature, signed, padding.PKCS1v15(), algorithm)
     elif isinstance(key, ec.EllipticCurvePublicKey) and algorithm is not None:
