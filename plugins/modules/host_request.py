@@ -213,6 +213,11 @@ options:
     description: Set by the action plugin, the anchors of each authority as PEM; not for playbooks.
     type: dict
     default: {}
+  avoid:
+    description: Set by the action plugin; not for playbooks.
+    type: list
+    elements: str
+    default: []
 requirements:
   - Python 3.9 and the command C(openssl) (1.1.1 or 3) on the host
   - the Python library C(cryptography) on the controller
@@ -339,6 +344,7 @@ ARGUMENTS = {
     "ca": {"type": "dict"},
     "step": {"type": "str", "choices": ["look", "stage"], "default": "look"},
     "anchors": {"type": "dict", "default": {}},
+    "avoid": {"type": "list", "elements": "str", "default": []},
 }
 
 
@@ -351,7 +357,7 @@ def main() -> None:
         if step == "look":
             found = [look_at(wanted, anchors.get(wanted["authority"])) for wanted in module.params["certificates"]]
         else:
-            found = [stage(wanted) for wanted in module.params["certificates"]]
+            found = [stage(wanted, avoid=module.params["avoid"]) for wanted in module.params["certificates"]]
     except HostError as exc:
         module.fail_json(msg=str(exc))
     except OSError as exc:

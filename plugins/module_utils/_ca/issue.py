@@ -22,6 +22,7 @@ from .lock import WAIT, locked
 from .orders import Order, admit, read_orders, request_id
 from .policy import Policy
 from .refusals import Refusal, clear_refusals, note_refusals, refused_before
+from .revocation import compromised_keys
 from .store import Store
 
 # Clocks of devices are late more often than the CA's: a new leaf is good for them too.
@@ -106,6 +107,7 @@ class _Batch:
         self._opened: dict[str, Issuer | CAError] = {}
         self._in_force: dict[tuple[str, str, str], list[Entry]] = {}
         self._locked: dict[str, CAError] = {}
+        self._keys_to_avoid: frozenset[str] | None = None
         self._chains: dict[str, str] = {}
         self._answers: dict[str, dict[str, Any]] = {}
 
@@ -157,6 +159,12 @@ class _Batch:
                 "any more. Renew it on the CA host, then run again.",
                 code="issuer_expired",
             )
+        if order.spki in self._compromised():
+            raise ItemError(
+                f"{order.id}: the key {order.spki} was revoked, since somebody else may have it. Nothing was issued for it. Remove the "
+                "key where it is used, so that the next run makes another one.",
+                code="compromised_key",
+            )
         self._unlock(issuer)
         return Entry(
             serial=f"{new_serial():x}",
@@ -173,6 +181,12 @@ class _Batch:
             why=order.reasons,
             lifetime=order.lifetime,
         )
+
+    def _compromised(self) -> frozenset[str]:
+        """Keys that somebody else may have; asked for once, where something is to be signed."""
+        if self._keys_to_avoid is None:
+            self._keys_to_avoid = compromised_keys(self._ledger)
+        return self._keys_to_avoid
 
     def _may_hold(self, claim: Claim, names: Names, *, key: str) -> bool:
         conflict = names.admit(claim, profiles=self._issuer(claim.authority).policy.profiles, now=self._now)

@@ -80,3 +80,9 @@ def restore_revocations(ledger: Ledger, missed: Iterable[Revoked]) -> None:
             "UPDATE certificates SET state = 'revoked', revoked_at = ?, revocation_reason = ? WHERE serial = ? AND state != 'revoked'",
             (item.at, item.reason, item.serial),
         )
+
+
+def compromised_keys(ledger: Ledger) -> frozenset[str]:
+    """SPKIs for which nothing is signed any more, whoever asks. Reads the revoked certificates alone, which have an index."""
+    rows = ledger.run("SELECT spki, revocation_reason FROM certificates WHERE state = 'revoked'")
+    return frozenset(str(row[0]) for row in rows if row[1] in COMPROMISING)

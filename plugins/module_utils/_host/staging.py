@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from . import durable, openssl
@@ -17,16 +17,17 @@ from .openssl import PublicKey
 DEFAULT_KEY = "ec-p256"
 
 
-def stage(wanted: Mapping[str, Any]) -> dict[str, Any]:
+def stage(wanted: Mapping[str, Any], *, avoid: Collection[str] = ()) -> dict[str, Any]:
     """Make ready a key of the wanted type and a request for it; one that an earlier run staged is used again.
 
-    O(wanted): a certificate as argument_spec.py describes it. Answers id, spki and csr (PEM).
+    O(wanted): a certificate as argument_spec.py describes it. O(avoid): SPKIs of keys that somebody else may have, which are not
+    used again. Answers id, spki and csr (PEM).
     """
     store = Generations.of(wanted)
     try:
         with store.holding():
             store.make_staged()
-            public = _key(store, str((wanted.get("key") or {}).get("type") or DEFAULT_KEY))
+            public = _key(store, str((wanted.get("key") or {}).get("type") or DEFAULT_KEY), avoid)
             # It belongs to an earlier request, which did not fit any more: else nothing would be requested now.
             durable.remove(store.staged_path("certificate"))
             csr = openssl.new_request(
@@ -41,10 +42,11 @@ def stage(wanted: Mapping[str, Any]) -> dict[str, Any]:
     return {"id": id_of(wanted), "spki": public.spki, "csr": csr}
 
 
-def _key(store: Generations, key_type: str) -> PublicKey:
+def _key(store: Generations, key_type: str, avoid: Collection[str]) -> PublicKey:
     path = store.staged_path("key")
     staged = _readable(path)
-    if staged is not None and staged.key_type == key_type and staged != _readable(store.where.key):
+    is_fit = staged is not None and staged.key_type == key_type and staged.spki not in avoid
+    if staged is not None and is_fit and staged != _readable(store.where.key):
         return staged
     return openssl.new_key(path, key_type)
 

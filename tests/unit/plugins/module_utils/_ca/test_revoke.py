@@ -135,6 +135,19 @@ def test_revoked_is_issued_anew_for_the_same_key_and_names(workshop: Workshop) -
     assert (again["issued"], again["serial"] == item["serial"]) == (True, False)
 
 
+@pytest.mark.parametrize("reason", REASONS)
+def test_key_that_somebody_else_may_have_gets_no_other_certificate(workshop: Workshop, reason: str) -> None:
+    item = workshop.issue_one()
+    do(workshop, serial=item["serial"], reason=reason)
+    for identity in ("robot-1", "robot-2"):
+        again = workshop.issue_one(identity, names=[f"DNS:{identity}.example"])
+        if reason in ("key_compromise", "ca_compromise"):
+            assert again["error"]["code"] == "compromised_key"
+        else:
+            assert again["issued"] is True
+    assert workshop.issue_one(key=1)["issued"] is True
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [

@@ -19,6 +19,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._host.endpoint impor
 from ansible_collections.certfleet.tls.plugins.module_utils._host.generations import Generations
 from ansible_collections.certfleet.tls.plugins.module_utils._host.reload_command import Command
 from ansible_collections.certfleet.tls.plugins.module_utils._host.service import Service
+from ansible_collections.certfleet.tls.plugins.module_utils._host.staging import stage
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import parse_bundle
 from ansible_collections.certfleet.tls.tests.unit.tls_peers import TestAuthority
 
@@ -309,3 +310,9 @@ def test_a_key_is_reused_until_its_pair_is_in_service(site: Site, service: TlsSe
     outcome, _certificate = site.renew()
     assert outcome.outcome == "installed"
     assert site.request()["spki"] != site.look()["key_spki"]
+
+
+def test_staged_key_that_somebody_else_may_have_is_not_used_again(site: Site) -> None:
+    first = site.request()["spki"]
+    assert stage(site.target(), avoid=["00" * 32])["spki"] == first
+    assert stage(site.target(), avoid=[first])["spki"] != first
