@@ -60,11 +60,12 @@ def request_entry(spec: CertificateSpec, finding: Finding, known: Known) -> dict
     }
     if failure:
         entry.update(failures=failure.count, last_outcome=failure.outcome, spec=_how(spec))
+    if spec.shared_names:
+        entry["shared_names"] = list(spec.shared_names)  # also where nothing is due: others may ask for the name
     if judgement.verdict != "none":
         entry.update(
             common_name=spec.common_name,
             names=list(spec.names),
-            shared_names=list(spec.shared_names),
             lifetime=spec.lifetime,
             renew_before=spec.renew_before,
             spki=None,

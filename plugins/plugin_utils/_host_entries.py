@@ -170,11 +170,12 @@ def request_entry(wish: Wish, raw: Mapping[str, Any], known: Known, *, now: int)
         entry["spec"] = _how(spec)  # the confirming step needs it, where clients are asked again
     if failure:
         entry.update(failures=failure.count, last_outcome=failure.outcome)
+    if spec.shared_names:
+        entry["shared_names"] = list(spec.shared_names)  # also where nothing is due: others may ask for the name
     if judgement.verdict != "none":
         entry.update(
             common_name=spec.common_name,
             names=list(spec.names),
-            shared_names=list(spec.shared_names),
             lifetime=spec.lifetime,
             renew_before=spec.renew_before,
             spki=_spki(judgement, have),

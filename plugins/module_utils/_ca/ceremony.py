@@ -14,6 +14,7 @@ from .._x509.constraints import Constraints, constraints_of
 from .._x509.crypto import UnsupportedAlgorithm, x509
 from .._x509.errors import X509Error
 from .._x509.keys import KEY_TYPES, key_type_of, spki_of
+from .._x509.names import is_dn_text
 from .errors import CAError
 from .own_certificates import describe_limits
 from .revocation import check_reason
@@ -21,7 +22,6 @@ from .wish import Wish
 
 _SPKI = re.compile(r"[0-9a-f]{64}\Z")
 _SERIAL = re.compile(r"[0-9a-f]{1,40}\Z")
-_TEXT = re.compile(r'[^\x00-\x1f\x7f,"\\+<>;=]{1,64}\Z')
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _check_subject(subject: x509.Name, *, path: str) -> None:
     oids = [attribute.oid for attribute in subject]
     names = {x509.oid.NameOID.COMMON_NAME, x509.oid.NameOID.ORGANIZATION_NAME}
     is_right = x509.oid.NameOID.COMMON_NAME in oids and set(oids) <= names and len(set(oids)) == len(oids)
-    if not is_right or not all(_TEXT.match(str(attribute.value)) for attribute in subject):
+    if not is_right or not all(is_dn_text(str(attribute.value)) for attribute in subject):
         raise _refused(
             path,
             f"its subject '{subject.rfc4514_string()}' is not one common name and at most one organization, of 64 characters each, "

@@ -14,7 +14,7 @@ from typing import Any
 from .._x509.constraints import Constraints
 from .._x509.errors import X509Error
 from .._x509.keys import KEY_TYPES
-from .._x509.names import parse_names, parse_shared_names
+from .._x509.names import is_dn_text, parse_names, parse_shared_names
 from .._x509.parse import parse_csr_key
 from .._x509.profiles import Profile, check_profile, choose_profile
 from .errors import CAError, ItemError
@@ -23,7 +23,6 @@ from .policy import Policy
 
 _IDENTITY = re.compile(r"[^/\s\x00-\x1f\x7f]{1,253}\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-_COMMON_NAME = re.compile(r'[^\x00-\x1f\x7f,"\\+<>;=]{1,64}\Z')
 _REASON = re.compile(r"[a-z0-9_]{1,64}\Z")
 
 
@@ -173,9 +172,9 @@ def _refused_as(code: str, *, where: str) -> Iterator[None]:
 
 
 def _check_subject(common_name: str | None, *, where: str) -> None:
-    if common_name is not None and not _COMMON_NAME.match(common_name):
+    if common_name is not None and not is_dn_text(common_name):
         raise ItemError(
-            f"{where}: the common_name is longer than 64 or has a comma, quote or control character. Shorten it.",
+            f"{where}: the common_name is longer than 64 bytes or has a comma, quote or control character. Shorten it.",
             code="bad_names",
         )
 

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from .._x509.duration import parse_duration
 from .._x509.keys import check_key_type
+from .._x509.names import is_dn_text
 from .._x509.parse import Leaf
 from .errors import CAError
 from .local import Chain
@@ -19,7 +19,6 @@ from .policy import Policy
 
 PARTS = ("root", "issuing")
 LONGEST = 100 * 365 * 86400
-_TEXT = re.compile(r'[^\x00-\x1f\x7f,"\\+<>;=]{1,64}\Z')
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ def _certificate(options: Mapping[str, Any], *, authority: str, part: str) -> Ce
 
 
 def _check_text(text: str, *, where: str) -> str:
-    if not _TEXT.match(text) or text != text.strip():
+    if not is_dn_text(text):
         raise CAError(
             f"{where}: '{text}' is longer than 64, has white space around it, or a comma, quote, sign of a distinguished name or "
             "control character. Nothing was changed. Shorten or simplify it.",

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from collections.abc import Iterable
 
 from .crypto import x509
 from .errors import X509Error
 
+_DN_SIGNS = ',"\\+<>;='
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"})
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
 
 
@@ -35,6 +38,19 @@ def parse_shared_names(values: Iterable[str], *, where: str) -> tuple[str, ...]:
     return (*names, *sorted(common_names))
 
 
+def is_dn_text(text: str) -> bool:
+    """Whether a field of a distinguished name may be this text, in every tool that shows or compares it.
+
+    64 octets at most, no sign with a meaning of its own, nothing invisible (control and format characters), no space at an end.
+    """
+    return (
+        0 < len(text.encode("utf-8", "replace")) <= 64
+        and text == text.strip()
+        and not set(text) & set(_DN_SIGNS)
+        and not any(unicodedata.category(character) in _INVISIBLE for character in text)
+    )
+
+
 def _order(name: str) -> tuple[bool, str]:
     return (not name.startswith("DNS:"), name)
 
@@ -46,11 +62,12 @@ def _parse_name(value: str, *, where: str) -> str:
         return "DNS:" + _dns(text.strip(), value=value, where=where)
     if colon and kind == "IP":
         try:
-            return f"IP:{ipaddress.ip_address(text.strip())}"
+            # A zone (%eth0) is known to one machine only, and a certificate cannot hold it.
+            return f"IP:{ipaddress.ip_address(text.strip().replace('%', '/'))}"
         except ValueError as exc:
             raise X509Error(
                 f"{where}: the name '{value}' is no IP address. Write IP: and one IPv4 or IPv6 address, "
-                "without brackets, prefix length or port."
+                "without brackets, prefix length, zone or port."
             ) from exc
     raise X509Error(
         f"{where}: the name '{value}' is neither DNS nor IP. Write DNS:<host name> or IP:<address>; "

@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .duration import parse_duration
 from .errors import X509Error
 from .keys import check_key_type
-from .names import parse_names
+from .names import is_dn_text, parse_names, parse_shared_names
 from .profiles import BUILT_IN, check_profile
 
 _FIELDS = {
@@ -132,9 +132,9 @@ def _common_name(value: Any, *, where: str) -> str | None:
     if not value:
         return None
     text = str(value)
-    if len(text) > 64 or any(ord(character) < 32 or character in ',"\\+<>;=\x7f' for character in text):
+    if not is_dn_text(text):
         raise X509Error(
-            f"{where}: the common_name is longer than 64 or has a comma, quote or control character. Shorten it."
+            f"{where}: the common_name is longer than 64 bytes or has a comma, quote or control character. Shorten it."
         )
     return text
 
@@ -151,13 +151,8 @@ def _check_named(names: tuple[str, ...], common_name: str | None, *, profile: st
 def _shared_names(value: Any, names: tuple[str, ...], common_name: str | None, *, where: str) -> tuple[str, ...]:
     if not value:
         return ()
-    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
-        raise X509Error(f'{where}: shared_names is no list. Write ["{value!s}"].')
+    shared = set(parse_shared_names(value, where=f"{where}, shared_names"))
     has = (*names, *([f"CN:{common_name}"] if common_name else []))
-    given = [str(item).strip() for item in value]
-    shared = {
-        item if item.startswith("CN:") else parse_names([item], where=f"{where}, shared_names")[0] for item in given
-    }
     strange = sorted(shared - set(has))
     if strange:
         raise X509Error(
