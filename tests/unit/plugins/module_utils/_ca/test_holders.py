@@ -131,6 +131,7 @@ def test_the_other_side_may_be_settled_already(workshop: Workshop) -> None:
     elsewhere = read_declared([{"identity": "a", "authority": "second", "names": [NAME]}])
     assert results(workshop, asked, declared=elsewhere) == ["name_held"]
     assert results(workshop, ask("b"), declared=declared) == ["name_held"]
+    assert results(workshop, ask("a"), asked, declared=declared) == ["kept", "name_held"]
     assert results(workshop, asked, declared=declared) == ["issued"]
 
 
