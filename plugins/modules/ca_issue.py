@@ -35,8 +35,9 @@ options:
   requests:
     description:
       - What is to be signed. By default what the request steps of all hosts of the batch asked for.
-      - Each has C(id) (V(<identity>/<name>)), C(identity), C(name), C(authority), C(profile) (one of the authority's: V(server),
-        V(client), V(server_client) or its own), C(names) (a list of V(DNS:...) and V(IP:...)), C(csr) (PEM) and C(lifetime) (seconds).
+      - Each has C(id) (V(<identity>/<name>)), C(identity), C(name), C(authority), C(profile) (V(server), V(client),
+        V(server_client) or another one of that authority), C(names) (a list of V(DNS:...) and V(IP:...)), C(csr) (PEM) and
+        C(lifetime) (seconds).
       - Each may have C(common_name), C(spki) (SHA-256 of the key's SPKI, which the CSR must match), C(renew_before) (seconds, by
         default a third of the certificate's validity), C(shared_names) (those of its names that other identities have as well, on
         purpose; V(CN:...) is the common name of a client) and C(reasons) (codes, for the ledger).
@@ -115,6 +116,7 @@ certificates:
       V(bad_profile), V(bad_names), V(bad_lifetime), V(duplicate_id), V(outside_constraints), V(name_held), V(unknown_authority),
       V(issuer_expired), V(not_signed), and those about an authority as a whole, V(half_ca), V(foreign_ca), V(wrong_passphrase),
       V(passphrase).
+    - A frozen CA, since it has moved, signs nothing at all. The module fails with the code V(frozen) then.
     - C(notes) says where a certificate ends earlier than asked, with its issuing CA or since its profile allows no more.
     - When the CA as a whole cannot be used each request has the error V(ca_unreachable) or V(ca_failed).
   returned: success
