@@ -48,7 +48,7 @@ class ActionModule(ActionBase):
             return {"changed": False, "absent": False, "files": []}
         given = self._task.args.get("ca")
         ca = read_ca(task_vars, {"ca": given if given is not None else task_vars.get(CRL_VARIABLE)}) or {}
-        if not ca.get("available", bool(ca)):
+        if not ca.get("available"):
             return self._without_ca(str(ca.get("message") or "the CA was not asked"), task_vars)
         crls = [_crls_of(ca, str(item.get("authority") or "")) for item in items]
         orders = [{**_order(item), "content": _content(item, found)} for item, found in zip(items, crls)]
