@@ -24,7 +24,7 @@ from .errors import CAError
 from .issue import BACKDATE
 from .known import check_known
 from .ledger import Ledger
-from .local import Chain, open_key, read_chain
+from .local import Chain, decrypt_key, open_key, read_chain
 from .lock import WAIT, locked
 from .own_certificates import enter, is_settled, settle
 from .passphrase import Passphrase
@@ -237,9 +237,15 @@ def _create(wish: Wish, *, store: Store, passphrase: Passphrase, now: int) -> No
 def _provide_passphrase(passphrase: Passphrase, *, store: Store) -> None:
     if passphrase.missing:
         passphrase.generate()
+    # One passphrase opens all keys: another one is found out now, not when the first is needed again.
     for authority in store.names()[:1]:
-        # One passphrase opens all authorities: another one is found out now, not when the first is needed again.
         open_key(store, authority, "issuing", passphrase, spki=read_chain(store, authority).issuing.spki)
+    for authority in store.pending_names():
+        sealed = store.read_pending(authority, PENDING_KEY)
+        if sealed is not None:
+            decrypt_key(
+                sealed, path=store.pending_path(authority, PENDING_KEY), authority=authority, passphrase=passphrase
+            )
 
 
 def _refuse_second(authority: str, *, store: Store) -> None:

@@ -343,10 +343,20 @@ def test_a_waiting_authority_is_not_made_here(empty: Workshop) -> None:
 
 def test_a_lost_passphrase_is_not_replaced_while_a_key_waits(empty: Workshop) -> None:
     request_of(empty)
+    secret = empty.passphrase_file.read_bytes()
     empty.passphrase_file.unlink()
+    for name, options in (("fleet", ELSEWHERE), ("clients", {})):
+        with pytest.raises(CAError) as refused:
+            empty.create(name, **options)
+        assert refused.value.code == "passphrase"
+    # Nor is another one taken for a second authority.
+    empty.passphrase_file.write_bytes(b"another one\n")
+    empty.passphrase_file.chmod(0o600)
     with pytest.raises(CAError) as refused:
-        empty.create(**ELSEWHERE)
-    assert refused.value.code == "passphrase"
+        empty.create("clients")
+    assert refused.value.code == "wrong_passphrase"
+    empty.passphrase_file.write_bytes(secret)
+    assert empty.create("clients").due == ["create the authority 'clients'"]
 
 
 def test_a_chain_is_only_for_a_root_elsewhere(empty: Workshop, company: Company) -> None:

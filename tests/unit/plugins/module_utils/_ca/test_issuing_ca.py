@@ -118,6 +118,14 @@ def test_a_root_that_ends_is_said_and_nothing_is_done(workshop: Workshop) -> Non
     assert issuing(workshop) == before
 
 
+def test_under_a_root_that_has_ended_nothing_is_renewed(workshop: Workshop) -> None:
+    before = issuing(workshop)
+    workshop.now = NOW + 3651 * DAY
+    found = workshop.create()
+    assert (found.due, issuing(workshop)) == ([], before)
+    assert "its root has ended, nothing below it is valid any more" in found.warnings[0]
+
+
 def test_an_issuing_ca_that_has_expired_recovers(workshop: Workshop) -> None:
     workshop.now = END + 10 * DAY
     assert workshop.issue_one()["error"]["code"] == "issuer_expired"
