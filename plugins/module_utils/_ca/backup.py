@@ -17,7 +17,6 @@ import re
 import secrets
 import stat
 import tarfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -162,13 +161,11 @@ def _seal(manifest: Manifest, files: Mapping[str, bytes], ledger: str, *, folder
         try:
             with _NewFile(aside) as file:
                 sealer = Sealer(file.write, secret)
-                packer = _Packer(sealer)
-                with tarfile.open(fileobj=cast(BinaryIO, packer), mode="w|") as archive:
+                with tarfile.open(fileobj=cast(BinaryIO, sealer), mode="w|gz") as archive:
                     for name, data in {MANIFEST: manifest.to_json(), **files}.items():
                         archive.addfile(_member(name, len(data), manifest), io.BytesIO(data))
                     with open(ledger, "rb") as stream:
                         archive.addfile(_member(LEDGER_FILE, os.fstat(stream.fileno()).st_size, manifest), stream)
-                packer.close()
                 sealer.close()
             os.rename(aside, path)
         finally:
@@ -182,21 +179,6 @@ def _member(name: str, size: int, manifest: Manifest) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.size, member.mode, member.mtime = size, PRIVATE_FILE, manifest.created
     return member
-
-
-class _Packer:
-    """gzip, fast: most of a ledger is certificates, which hardly get smaller (tarfile's own takes several times as long)."""
-
-    def __init__(self, sealer: Sealer) -> None:
-        self._sealer = sealer
-        self._compressor = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
-
-    def write(self, data: bytes) -> int:
-        self._sealer.write(self._compressor.compress(data))
-        return len(data)
-
-    def close(self) -> None:
-        self._sealer.write(self._compressor.flush())
 
 
 class _NewFile:
