@@ -12,7 +12,7 @@ from .case import SAID, UnsafeError
 
 # Files that change whenever the CA is written to, or only while it is.
 VOLATILE = ("ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "lock")
-ASIDE = ".new-"
+ASIDE = (".new-", ".restoring")
 
 
 class CACase:
@@ -58,20 +58,21 @@ class CACase:
         if said not in self._said:
             self._said.append(said)
 
-    def unharmed(self, *, but: tuple[str, ...] = (), whole: bool = True) -> State:
-        """All that was there is still there, and nothing was made anew; O(but) files may have been replaced as a whole.
+    def unharmed(self, *, but: tuple[str, ...] = (), turned: tuple[str, ...] = (), whole: bool = True) -> State:
+        """All that was there is still there, and nothing was made anew.
 
-        O(whole): there is nothing wrong with it at all (otherwise the fault is still there).
+        O(but): files that may have been replaced as a whole. O(turned): identities whose certificates may have changed their
+        state. O(whole): there is nothing wrong with it at all (otherwise the fault is still there).
         """
         state = self.room.look()
         if whole and state.problems:
             raise UnsafeError(f"the CA is not whole: {state.problems[0]}")
-        kept = [path for path in self._before.files if path not in but and not path.startswith(VOLATILE)]
+        kept = [path for path in self._before.files if path not in but and not path.endswith(VOLATILE)]
         changed = [path for path in kept if state.files.get(path) != self._before.files[path]]
         if changed:
             raise UnsafeError(f"{changed[0]} has been changed or lost")
         for serial, (identity, was) in self._before.serials.items():
-            if whole and state.serials.get(serial) != (identity, was):
+            if whole and identity not in turned and state.serials.get(serial) != (identity, was):
                 raise UnsafeError(f"{serial} of '{identity}' was {was}, now the ledger has {state.serials.get(serial)}")
         self._afterwards = (
             self._afterwards or f"{len(state.files)} files and {len(state.serials)} certificates as before"
@@ -84,7 +85,7 @@ class CACase:
             if answer.failed or answer.refused:
                 raise UnsafeError(f"the next run does not converge: {answer}")
         state = self.room.look()
-        left = [path for path in state.files if ASIDE in path]
+        left = [path for path in state.files if any(part.startswith(ASIDE) for part in path.split("/"))]
         if state.problems or left:
             raise UnsafeError(f"not in order after the next run: {[*state.problems, *left][0]}")
         lost = [serial for serial in self._before.serials if serial not in state.serials]

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 LEDGER = "ledger.sqlite"
 # What a process leaves aside when it is killed; nobody looks for it.
-ASIDE = ".new-"
+ASIDE = (".new-", ".restoring")
 NEEDED = ("root.pem", "issuing.pem", "issuing.key")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -43,7 +43,8 @@ class Inspection:
         self.answer = answer
         self.problems: list[str] = []
         self.rows: list[sqlite3.Row] = []
-        self.crls: list[sqlite3.Row] = []
+        self.numbers: set[int] = set()
+        self.crls: list[tuple[str, int, list[str]]] = []
         self.files: list[tuple[str, str, str]] = []
 
     def run(self) -> dict[str, Any]:
@@ -59,7 +60,7 @@ class Inspection:
             "problems": self.problems,
             "serials": [(row["serial"], row["identity"], row["state"]) for row in self.rows],
             "files": self.files,
-            "crl_numbers": sorted(row["number"] for row in self.crls),
+            "crls": self.crls,
         }
 
     def names(self) -> list[str]:
@@ -90,7 +91,7 @@ class Inspection:
             said = [row[0] for row in connection.execute("PRAGMA integrity_check")]
             self.problems += [f"integrity_check: {line}" for line in said if line != "ok"]
             self.rows = connection.execute("SELECT * FROM certificates ORDER BY id").fetchall()
-            self.crls = connection.execute("SELECT * FROM crls").fetchall()
+            self.numbers = {row["number"] for row in connection.execute("SELECT number FROM crls")}
         except sqlite3.Error as exc:
             self.problems.append(f"the ledger cannot be read: {exc}")
         finally:
@@ -106,7 +107,8 @@ class Inspection:
         """Whatever was signed and has left the process must be in the ledger under its serial."""
         known = {row["serial"] for row in self.rows}
         pems = {row["serial"]: row["pem"] for row in self.rows if row["pem"]}
-        places = [os.path.join(self.directory, name) for name, _mode, _digest in self.files if name.endswith(".pem")]
+        names = [name for name, _mode, _digest in self.files if name.endswith(".pem") and not name.startswith(ASIDE)]
+        places = [os.path.join(self.directory, name) for name in names]
         for path in [*places, self.answer]:
             for certificate in _certificates(_read(path)):
                 serial = f"{certificate.serial_number:x}"
@@ -152,7 +154,9 @@ class Inspection:
         if not crl.is_signature_valid(issuer.public_key()):
             self.problems.append(f"{path} is not signed by its issuer")
         number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-        if number not in {row["number"] for row in self.crls}:
+        serials = [f"{entry.serial_number:x}" for entry in crl]
+        self.crls.append((os.path.relpath(path, self.directory), number, sorted(serials)))
+        if number not in self.numbers:
             self.problems.append(f"the ledger does not know the CRL {number} in {path}")
 
 

@@ -16,10 +16,11 @@ from .strace_log import CALLS, Event, below, read_events
 # With --seccomp-bpf it would be quicker, but strace 6.1 does not kill then.
 _LISTED = f"-f -e trace={','.join(CALLS)}"
 # So many kills are enough to see in a short run that the loop works, and each stage of the work.
-FEW = 7
+FEW = 5
 
 Module = Callable[[str], Answer]
 Check = Callable[[Answer, State], None]
+Whole = Callable[[], object]
 
 
 def listed(case: CACase, module: Module) -> list[Event]:
@@ -37,10 +38,10 @@ def few(events: Sequence[Event]) -> list[Event]:
     return [*events[: -step // 2 : step], events[-1]]
 
 
-def killed_at(case: CACase, module: Module, events: Sequence[Event], *, but: tuple[str, ...], check: Check) -> None:
+def killed_at(case: CACase, module: Module, events: Sequence[Event], *, whole: Whole, check: Check) -> None:
     """Kill it at each of them: nothing is half-done, and the next run does what this one was to do.
 
-    O(but): files that it replaces. O(check) looks at the next run's answer and at what is there then.
+    O(whole) looks at what is there after the kill, O(check) at the next run's answer and at what is there then.
     """
     for event in events:
         case.begin_again()
@@ -48,7 +49,7 @@ def killed_at(case: CACase, module: Module, events: Sequence[Event], *, but: tup
         if killed.rc != KILLED:
             raise UnsafeError(f"it was not killed at {event}, but ended with {killed}")
         with _explained(event):
-            case.unharmed(but=but)
+            whole()
             answer = module("")
             check(answer, case.converges(answer))
     case.note("nothing: the process is gone")

@@ -12,8 +12,8 @@ import json
 import shlex
 import tarfile
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ ROOM = "/run/certfleet-faults"
 CODE = f"{ROOM}/code"
 CA = f"{ROOM}/ca"
 SECRET = f"{ROOM}/secret/passphrase"
+BACKUPS = f"{ROOM}/backups"
 OUT = f"{ROOM}/out"
 TRACE = f"{ROOM}/trace"
 KEPT = f"{ROOM}/kept"
@@ -80,12 +81,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class State:
-    """What ca_inspection.py found. C(serials): by serial (identity, state). C(files): by path (mode, SHA-256)."""
+    """What ca_inspection.py found. C(serials): by serial (identity, state). C(files): by path (mode, SHA-256). C(crls): by path the
+    number and the serials on it."""
 
     problems: list[str]
     serials: dict[str, tuple[str, str]] = field(default_factory=dict)
     files: dict[str, tuple[str, str]] = field(default_factory=dict)
-    crl_numbers: list[int] = field(default_factory=list)
+    crls: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
 
     def of(self, state: str) -> list[str]:
         """Identities of the leaves in this state, sorted."""
@@ -104,7 +106,9 @@ class Room:
 
     def begin(self) -> None:
         """No CA."""
-        shell(f"rm -rf {CA} {ROOM}/secret {KEPT}* {OUT}/* {TRACE}")
+        shell(
+            f"rm -rf {CA} {ROOM}/secret {BACKUPS} {KEPT}* {OUT}/* {TRACE}; mkdir -m 0700 {CA} {ROOM}/secret {BACKUPS}"
+        )
 
     @staticmethod
     def remove() -> None:
@@ -148,6 +152,37 @@ class Room:
         asked = [request(identity, **fields) for identity in identities]
         return self.module("ca_issue", passphrase_file=SECRET, requests=asked, **options)
 
+    def crl(self, **options: Any) -> Answer:
+        """ca_crl, whose problem with the one authority counts as its failure."""
+        answer = self.module("ca_crl", passphrase_file=SECRET, **options)
+        problems = answer.said.get("problems")
+        return replace(answer, said={**answer.said, "failed": True, "msg": str(problems)}) if problems else answer
+
+    def issue_at_once(self, batches: Sequence[Sequence[str]]) -> list[Answer]:
+        """One ca_issue for each of the batches, all of them begun at the same moment."""
+        asked = [
+            {
+                "directory": CA,
+                "passphrase_file": SECRET,
+                "requests": [request(name, key=new_key("ec-p256")) for name in batch],
+            }
+            for batch in batches
+        ]
+        given = "\n".join(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}) for arguments in asked)
+        shell(f"cat > {OUT}/batches; cd {OUT}; split -l 1 -d -a 3 batches batch-; rm batches", given=given)
+        one = (
+            f"python3 -B -m {_MODULES}.ca_issue < batch-$n > answer-$n 2> stderr-$n; "
+            "echo $? $(( ($(date +%s%N) - began) / 1000000 )) > end-$n"
+        )
+        numbers = " ".join(f"{number:03}" for number in range(len(batches)))
+        shell(f"cd {OUT}; export PYTHONPATH={CODE}; began=$(date +%s%N); for n in {numbers}; do ({one}) & done; wait")
+        answers = []
+        for number in numbers.split():
+            status, milliseconds = shell(f"cat {OUT}/end-{number}").split()
+            said, stderr = shell(f"cat {OUT}/answer-{number}"), shell(f"cat {OUT}/stderr-{number}")
+            answers.append(Answer(int(status), json.loads(said) if said else {}, stderr, int(milliseconds) / 1000))
+        return answers
+
     def look(self) -> State:
         """Look at all of it, from outside."""
         found = json.loads(shell(f"PYTHONPATH={CODE} python3 -B {CODE}/ca_inspection.py {CA} {SECRET} {OUT}/answer"))
@@ -155,26 +190,26 @@ class Room:
             found["problems"],
             {serial: (identity, state) for serial, identity, state in found["serials"]},
             {path: (mode, digest) for path, mode, digest in found["files"]},
-            found["crl_numbers"],
+            {path: (number, serials) for path, number, serials in found["crls"]},
         )
 
     @staticmethod
     def keep(name: str = "") -> None:
         """Remember the CA as it is."""
         kept = f"{KEPT}-{name}"
-        shell(f"rm -rf {kept}; mkdir -m 0700 {kept}; cp -a {CA} {ROOM}/secret {kept}/")
+        shell(f"rm -rf {kept}; mkdir -m 0700 {kept}; cp -a {CA} {ROOM}/secret {BACKUPS} {kept}/")
 
     @staticmethod
     def put_back(name: str = "") -> None:
         """The CA as it was remembered; a file system of its own, if there is one, stays."""
         kept = f"{KEPT}-{name}"
         shell(
-            f"mkdir -p -m 0700 {CA}; find {CA} -mindepth 1 -delete; rm -rf {ROOM}/secret {OUT}/*; "
-            f"cp -a {kept}/ca/. {CA}/; cp -a {kept}/secret {ROOM}/"
+            f"mkdir -p -m 0700 {CA}; find {CA} -mindepth 1 -delete; rm -rf {ROOM}/secret {BACKUPS} {OUT}/*; "
+            f"cp -a {kept}/ca/. {CA}/; cp -a {kept}/secret {kept}/backups {ROOM}/"
         )
 
 
-def request(identity: str, **changes: Any) -> dict[str, Any]:
+def request(identity: str, *, key: Any = _KEY, **changes: Any) -> dict[str, Any]:
     """What the engine asks for."""
     asked = {
         "id": f"{identity}/https",
@@ -184,8 +219,8 @@ def request(identity: str, **changes: Any) -> dict[str, Any]:
         "profile": "server",
         "common_name": None,
         "names": [f"DNS:{identity}.plant.example"],
-        "csr": build_csr(_KEY, common_name=None, names=()),
-        "spki": spki_of(_KEY.public_key()),
+        "csr": build_csr(key, common_name=None, names=()),
+        "spki": spki_of(key.public_key()),
         "lifetime": 90 * DAY,
         "reasons": ["missing"],
     }

@@ -247,6 +247,6 @@ def test_read_only_disk(ca_case: CACase, room: Room) -> None:
 
 def another_ca(room: Room) -> None:
     """Another CA in the same place, with the same passphrase."""
-    shell(f"rm -r {CA}")
+    shell(f"find {CA} -mindepth 1 -delete")
     for answer in (room.authority(), room.issue("robot-0")):
         assert not answer.failed and not answer.refused, answer
