@@ -19,6 +19,8 @@ notes:
   - "C(tls_backoff) says how long a certificate rests after its deploys have failed, by default C({first: 1h, factor: 4, most: 7d}):
     an hour after the first failure, four after the second, at most seven days, and never more than half of what its leaf had left."
   - C(tls_retry_now) set to V(true) tries it at once.
+  - C(tls_clock_limit), by default C(30m), is how far the clock of the host or device may be from the controller's. Where a certificate is
+    to be issued and it is further, it is refused (V(clock)) before a key is made.
   - With C(tls_certificate_plans) set to V(true) the task only judges. It makes no key and reports no change; C(due) says whether
     another play has to go on with the host.
 """
