@@ -58,8 +58,8 @@ options:
         default: '0644'
       reload:
         description:
-          - How the service is brought to read it, as in C(tls_certificates) of the role C(tls_certificate), such as
-            C({method: systemd, name: nginx, action: reload}). By default it notices by itself.
+          - 'How the service is brought to read it, with C(method) and its fields as of M(certfleet.tls.host_request), such as
+            C({method: systemd, name: nginx, action: reload}). By default it notices by itself.'
           - A service that is stopped is not started; it reads the file when it starts.
         type: dict
   ca:
