@@ -176,6 +176,8 @@ class Ledger:
                 "UPDATE certificates SET state = 'expired' WHERE state IN ('issued', 'superseded') AND not_after < ?",
                 (now,),
             )
+            # Once the CA's clock was fast, and has been put right.
+            self.run("UPDATE certificates SET state = 'issued' WHERE state = 'expired' AND not_after >= ?", (now,))
             self.run_many(
                 "INSERT INTO certificates (serial, authority, issuer, identity, name, profile, common_name, names, spki, not_before,"
                 " not_after, fingerprint, pem, lifetime, state, reserved_at, why)"

@@ -61,7 +61,9 @@ def admit(order: Order, *, policy: Policy, constraints: Constraints | None) -> t
         raise ItemError(
             f"{order.id}: there is no name to certify. Give names (or, for a client, a common_name).", code="bad_names"
         )
-    outside = constraints.outside(order.names, order.common_name) if constraints else ()
+    # Who signed the issuing CA elsewhere may have left out some of the limits that were wished for: those hold all the same.
+    limits = [item for item in (constraints, policy.constraints) if item]
+    outside = tuple(dict.fromkeys(name for item in limits for name in item.outside(order.names, order.common_name)))
     if outside:
         raise ItemError(
             f"{order.id}: the authority '{order.authority}' does not certify {', '.join(outside)}: it is limited to other domains "

@@ -119,7 +119,7 @@ def _foresee(target: Target, store: Store, ledger: Ledger, *, now: int) -> Effec
         return _effect(_of_identity(target, ledger), target, now=now)
     entry = ledger.find_serial(target.serial)
     if entry is not None and entry.state != "reserved":
-        return _effect([_checked(entry, target)], target, now=now)
+        return _effect([_checked(entry, target), *_with_its_key(entry, target, ledger)], target, now=now)
     if target.certificate is None:
         raise CAError(
             f"The ledger knows no certificate with the serial {target.serial}. Nothing was revoked. If a backup that is older than "
@@ -148,6 +148,17 @@ def _effect(entries: list[Entry], target: Target, *, now: int) -> Effect:
         [entry for entry in entries if named or entry.state == "revoked" or entry.not_after >= now],
         [entry for entry in entries if entry.state != "revoked" and (named or entry.not_after >= now)],
     )
+
+
+def _with_its_key(entry: Entry, target: Target, ledger: Ledger) -> list[Entry]:
+    """The other certificates of a compromised key: whoever has it can use them as well."""
+    if target.reason not in COMPROMISING:
+        return []
+    rows = ledger.run(
+        "SELECT * FROM certificates WHERE spki = ? AND id != ? AND identity != '' AND state != 'reserved' ORDER BY id",
+        (entry.spki, entry.id),
+    )
+    return [to_entry(row) for row in rows]
 
 
 def _of_identity(target: Target, ledger: Ledger) -> list[Entry]:

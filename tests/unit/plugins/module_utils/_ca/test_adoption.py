@@ -371,3 +371,12 @@ def test_the_order_of_what_is_handed_in_does_not_matter(empty: Workshop, company
     orders = ([signed, company.intermediate, company.root], [company.root, stranger.root, company.intermediate, signed])
     chains = [read_signed(wish(**ELSEWHERE, chain="".join(order)), spki=spki) for order in orders]
     assert chains[0] == chains[1]
+
+
+def test_limits_of_which_the_company_left_out_a_part_are_kept_as_well(empty: Workshop, company: Company) -> None:
+    dns_only = f"{CA_ONLY}\n{USAGE}\nnameConstraints = critical, permitted;DNS:plant.example"
+    adopted(empty, company, extensions=dns_only)
+    refused = empty.issue_one(names=["DNS:robot-1.plant.example", "IP:192.0.2.1"])
+    assert refused["error"]["code"] == "outside_constraints"
+    assert "IP:192.0.2.1" in refused["error"]["message"]
+    assert empty.issue_one(names=["DNS:robot-1.plant.example", "IP:198.19.1.11"])["issued"]

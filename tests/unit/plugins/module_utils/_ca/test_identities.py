@@ -214,3 +214,18 @@ def test_a_frozen_ca_does_none_of_it(fleet: Workshop) -> None:
     with pytest.raises(CAError, match="frozen"):
         perform(Act("replaced", "robot-1", reason="superseded"), store=fleet.store, now=fleet.now)
     assert fleet.states() == ["issued"] * 3
+
+
+def test_a_clock_that_was_fast_once_hides_no_certificate(workshop: Workshop) -> None:
+    """Certificates that were taken for expired are revoked with their machine, and nobody else gets their names."""
+    workshop.issue_one()
+    workshop.now += 400 * DAY
+    workshop.issue_one("robot-2", key=1)
+    workshop.now -= 400 * DAY
+    assert workshop.states() == ["expired", "issued"]
+    act = Act.from_options({"state": "decommissioned", "identity": "robot-1"})
+    assert len(look(act, store=workshop.store, now=workshop.now).revoked) == 1
+    workshop.issue_one("robot-3", key=2)
+    assert workshop.states() == ["issued", "issued", "issued"]
+    taken = workshop.issue_one("robot-4", key=3, names=["DNS:robot-1.plant.example"])
+    assert taken["error"]["code"] == "name_held"

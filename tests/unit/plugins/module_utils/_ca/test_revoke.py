@@ -247,3 +247,15 @@ def test_reserved_serials_are_left_alone(workshop: Workshop) -> None:
     with Ledger.open(workshop.store.ledger) as ledger, ledger.transaction():
         (number,) = (row[0] for row in ledger.run("SELECT id FROM certificates WHERE identity = 'robot-1'"))
         assert revoke_entries(ledger, [number, 4711], reason="superseded", now=NOW) == ()
+
+
+def test_all_certificates_of_a_compromised_key_are_revoked(workshop: Workshop) -> None:
+    """A renewal may have kept the key: whoever has it has both."""
+    old = workshop.issue_one()
+    workshop.now += 80 * DAY
+    new, other = workshop.issue_one(), workshop.issue_one("robot-2", key=1)
+    assert serials(do(workshop, serial=old["serial"], reason="superseded")) == [old["serial"]]
+    assert serials(do(workshop, serial=old["serial"], reason="key_compromise")) == [old["serial"], new["serial"]]
+    assert serials(do(workshop, serial=new["serial"], reason="key_compromise")) == []
+    assert workshop.states() == ["revoked", "revoked", "issued"]
+    assert other["issued"]
