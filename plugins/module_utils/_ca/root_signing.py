@@ -235,16 +235,19 @@ class _Root:
         wanted, worse = self._ceremony.revokes, self._ceremony.reason in COMPROMISING
         if not wanted:
             return []
-        meant = [entry for entry in self._issued() if wanted in (entry.serial, entry.spki)]
+        issued = self._issued()
+        meant = [entry for entry in issued if wanted in (entry.serial, entry.spki)]
         if not meant:
             raise CAError(
                 f"The root '{self._name}' has signed no issuing CA with the serial or SPKI {wanted}. Nothing was revoked. Take it "
                 "from the module's answer (issued).",
                 code="unknown_certificate",
             )
+        keys = {entry.spki for entry in meant}
         return [
             entry.id
-            for entry in meant
+            # Whoever has the key can use its other certificates as well.
+            for entry in (meant if not worse else [entry for entry in issued if entry.spki in keys])
             if entry.pem and (entry.state != "revoked" or (worse and entry.revocation_reason not in COMPROMISING))
         ]
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import pytest
 from ansible_collections.certfleet.tls.plugins.module_utils._ca import root_signing
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.ceremony import Ceremony, Held
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.local import open_key
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.passphrase import Passphrase
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.root_signing import hold, predict
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.store import Store
@@ -25,9 +27,14 @@ from ansible_collections.certfleet.tls.plugins.module_utils._x509.constraints im
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.crl import is_crl_of, parse_crl
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.crypto import x509
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key, spki_of
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import is_issued_by, parse_bundle
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import (
+    is_issued_by,
+    load_certificate,
+    parse_bundle,
+    parse_certificate,
+)
 
-from .workshop import DAY, NOW
+from .workshop import DAY, NOW, Workshop
 
 KEY, OTHER = new_key("ec-p256"), new_key("ec-p256")
 SPKI = spki_of(KEY.public_key())
@@ -251,6 +258,41 @@ def test_an_issuing_ca_is_taken_back(room: Room, by: str) -> None:
     assert "compromised" in room.refuses("compromised_key")
 
 
+def test_a_compromised_key_loses_all_its_certificates(room: Room) -> None:
+    first = room.hold("signed").issued[0]
+    room.now += 3 * YEAR
+    room.hold("signed")
+    assert [item["state"] for item in room.hold().issued] == ["superseded", "issued"]
+    held = room.hold("revoked", reason="key_compromise", serial=first["serial"])
+    assert [item["state"] for item in held.issued] == ["revoked", "revoked"]
+
+
+def test_of_another_reason_only_the_one_that_is_named(room: Room) -> None:
+    first = room.hold("signed").issued[0]
+    room.now += 3 * YEAR
+    room.hold("signed")
+    held = room.hold("revoked", reason="superseded", serial=first["serial"])
+    assert [item["state"] for item in held.issued] == ["revoked", "issued"]
+
+
+def test_a_root_that_has_left_its_ca_host_goes_on_where_its_folder_was_restored(room: Room) -> None:
+    """As a backup brings it: the CA's whole folder, with an issuing CA that the ledger knows."""
+    workshop = Workshop(room.folder / "host")
+    workshop.create()
+    shutil.copytree(workshop.store.directory, room.folder / "root")
+    shutil.copy(workshop.passphrase_file, room.folder / "passphrase")
+    root, issuing = (Path(workshop.store.path("fleet", f"{part}.pem")).read_text() for part in ("root", "issuing"))
+    key = open_key(workshop.store, "fleet", "issuing", workshop.passphrase(), spki=parse_certificate(issuing).spki)
+    (room.stick / "issuing.csr").write_text(
+        build_ca_csr(key, subject=load_certificate(issuing).subject, constraints=LIMITS)
+    )
+    held = room.hold("signed", spki=parse_certificate(issuing).spki)
+    assert room.chain()[1].pem == root
+    assert constraints_of(room.chain()[0].pem) == LIMITS
+    assert [item["state"] for item in held.issued] == ["superseded", "issued"]
+    assert room.hold("signed", spki=parse_certificate(issuing).spki).due == []
+
+
 def test_what_cannot_be_revoked(room: Room) -> None:
     serial = room.hold("signed").issued[0]["serial"]
     room.refuses("unknown_certificate", "revoked", serial="ab")
@@ -295,7 +337,7 @@ def test_requests_that_are_none(room: Room, what: str) -> None:
 def test_the_roots_own_key_and_a_request_that_is_not_there(room: Room) -> None:
     root, secret = room.hold().root, Passphrase(file=str(room.folder / "passphrase"))
     assert root is not None
-    key = root_signing.open_key(room.store, "fleet", "root", secret, spki=root["spki"])
+    key = open_key(room.store, "fleet", "root", secret, spki=root["spki"])
     room.bring(key)
     room.refuses("bad_csr", spki=spki_of(key.public_key()))
     with pytest.raises(CAError, match="is there"):
