@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 
 from .._x509.build import build_ca_csr, ca_name
+from .._x509.constraints import Constraints, constraints_of
 from .._x509.crypto import x509
 from .._x509.keys import key_to_pem, new_key, spki_of
 from .._x509.parse import iso
@@ -15,7 +16,7 @@ from .durable import make_folder, publish_folder, remove_folder, replace_file
 from .errors import CAError
 from .ledger import Ledger
 from .local import Chain, decrypt_key
-from .own_certificates import describe_limits, enter, settle
+from .own_certificates import describe_limits, enter, refuse_narrowing, settle
 from .passphrase import Passphrase
 from .policy import policy_files
 from .renewal import request_fits
@@ -89,6 +90,15 @@ def look_at_signed(
             code="bad_chain",
         )
     check_signed(offered, wish, now=now)
+    if _ends_sooner(offered, chain, ledger=ledger):
+        found.warnings.append(
+            f"authority '{wish.name}': the chain that is handed in ends {iso(offered.not_after)}, sooner than the one in force, "
+            f"{iso(chain.not_after)}, and says the same. It is left aside: hand in the newer one, or none."
+        )
+        return chain, False
+    for limits in _limits_of(offered) - _limits_of(chain):
+        # Whoever signed it may have written others than were asked for.
+        refuse_narrowing(ledger, wish.name, limits, now=now)
     found.warnings.extend(remarks(offered, wish))
     found.needs(
         f"adopt the renewed chain of authority '{wish.name}'",
@@ -98,6 +108,19 @@ def look_at_signed(
         act=functools.partial(_adopt_renewed, wish, offered, store=store, now=now),
     )
     return offered, True
+
+
+def _ends_sooner(offered: Chain, chain: Chain, *, ledger: Ledger) -> bool:
+    """Whether it is only an earlier answer, which nobody had adopted: by the same signers, with the same limits."""
+    same = offered.above == chain.above and _limits_of(offered) == _limits_of(chain)
+    entry = ledger.find_fingerprint(chain.issuing.fingerprint)
+    is_revoked = entry is not None and entry.state == "revoked"
+    return same and not is_revoked and offered.not_after < chain.not_after
+
+
+def _limits_of(chain: Chain) -> set[Constraints]:
+    found = (constraints_of(leaf.pem) for leaf in (*chain.sent, chain.root))
+    return {limits for limits in found if limits}
 
 
 def look_at_leftover(found: Found, wish: Wish, *, store: Store) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from .._x509.crl import Crl, Revoked, build_crl, is_crl_of, parse_crl, parse_crls
 from .._x509.errors import X509Error
 from .._x509.parse import Leaf, iso, load_certificate
+from .._x509.revocation_reasons import REASONS
 from .durable import replace_file
 from .errors import CAError
 from .issue import backdated
@@ -26,7 +27,7 @@ from .local import Chain, open_key, read_chain
 from .lock import WAIT, locked
 from .passphrase import Passphrase
 from .policy import CRL_LIFETIME, read_policy
-from .revocation import restore_revocations, revoked_by
+from .revocation import restore_revocations, revoke_entries, revoked_by
 from .store import Store
 
 FILES = {"issuing": "crl.pem", "root": "root-crl.pem"}
@@ -62,12 +63,16 @@ class Standing:
 
 @dataclass
 class Found:
-    """What there is for one authority. C(elsewhere): CRLs of those of its chain whose keys are not here."""
+    """What there is for one authority. C(elsewhere): CRLs of those of its chain whose keys are not here.
+
+    C(taken_back): one of them revokes the issuing CA itself, which the ledger does not know yet.
+    """
 
     chain: Chain
     standings: list[Standing] = field(default_factory=list)
     elsewhere: list[Crl] = field(default_factory=list)
     arrived: list[Crl] = field(default_factory=list)
+    taken_back: Revoked | None = None
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -76,7 +81,10 @@ class Found:
         said = [
             f"sign the {standing.issuer.part} CA's CRL: {standing.due}" for standing in self.standings if standing.due
         ]
-        return said + [f"put the CRL number {crl.number} of {crl.issuer} into place" for crl in self.arrived]
+        said += [f"put the CRL number {crl.number} of {crl.issuer} into place" for crl in self.arrived]
+        if self.taken_back:
+            said.append(f"note that whoever signed the issuing CA has revoked it ({self.taken_back.reason})")
+        return said
 
     @property
     def crls(self) -> list[Crl]:
@@ -114,6 +122,8 @@ def refresh(
                 standing.crl = publish_crl(
                     ledger, issuer, key=key, revoked=standing.revoked, above=standing.highest, now=now
                 )
+        if found.taken_back:
+            _note_taken_back(ledger, found, authority, now=now)
         if found.arrived:
             replace_file(store.path(authority, FILES["root"]), "".join(crl.pem for crl in found.elsewhere).encode())
         return found, done
@@ -197,12 +207,18 @@ def _look(store: Store, ledger: Ledger, authority: str, *, published: Sequence[C
     for part, certificate in (("issuing", chain.issuing), ("root", chain.root)):
         if os.path.lexists(store.path(authority, f"{part}.key")):
             issuer = Issuer(authority, part, certificate, store.path(authority, FILES[part]), policy.crl_lifetime)
-            found.standings.append(standing_of(ledger, issuer, published=published, now=now))
+            standing = standing_of(ledger, issuer, published=published, now=now)
+            found.standings.append(standing)
+            is_told = any(is_crl_of(crl, certificate) for crl in published)
+            if standing.crl and not is_told and _is_from_backup(ledger, issuer, standing.crl):
+                found.warnings.append(
+                    f"authority '{authority}': the CA was restored from a backup. What its {part} CA has revoked since is on the CRLs "
+                    "that are out there, and not on the new one, which takes their place. Give the last one that was published to "
+                    "ca_crl as 'published' (crl.yml: tls_crl_published), or revoke those certificates again."
+                )
     signed_here = [standing.issuer.certificate for standing in found.standings]
     others = [leaf for leaf in (*chain.above, chain.root) if leaf not in signed_here]
-    in_place = parse_crls(
-        store.read_optional(authority, FILES["root"]) or "", where=store.path(authority, FILES["root"])
-    )
+    in_place = _in_place(found, store, authority) if others else []
     for leaf in others:
         have, new = _newest(in_place, leaf), _newest(published, leaf)
         if new and (have is None or new.number > have.number):
@@ -211,7 +227,38 @@ def _look(store: Store, ledger: Ledger, authority: str, *, published: Sequence[C
         if have:
             found.elsewhere.append(have)
             found.warnings += _ends_soon(have, authority=authority, now=now)
+    entry = ledger.find_fingerprint(chain.issuing.fingerprint)
+    if entry is not None and entry.state != "revoked":
+        signer = (*chain.above, chain.root)[0]
+        listed = (item for crl in found.elsewhere if is_crl_of(crl, signer) for item in crl.revoked)
+        found.taken_back = next((item for item in listed if item.serial == chain.issuing.serial), None)
     return found
+
+
+def _note_taken_back(ledger: Ledger, found: Found, authority: str, *, now: int) -> None:
+    """Nothing is signed any more by an issuing CA that its own issuer has revoked."""
+    entry, item = ledger.find_fingerprint(found.chain.issuing.fingerprint), found.taken_back
+    if entry is None or item is None:
+        return
+    # Others also know reasons that are none for good, such as a hold: until it is lifted, it counts.
+    reason = item.reason if item.reason in REASONS else "unspecified"
+    with ledger.transaction():
+        revoke_entries(ledger, [entry.id], reason=reason, now=now)
+        said = f"issuing CA of authority '{authority}', serial {entry.serial}, by whoever signed it ({item.reason})"
+        ledger.run("INSERT INTO acts (at, act, identity, said) VALUES (?, 'revoked', '', ?)", (now, said))
+
+
+def _in_place(found: Found, store: Store, authority: str) -> list[Crl]:
+    """The CRLs that were signed elsewhere. A damaged file is as good as none: only others can sign what was in it."""
+    path = store.path(authority, FILES["root"])
+    try:
+        return parse_crls(store.read_optional(authority, FILES["root"]) or "", where=path)
+    except X509Error as exc:
+        found.warnings.append(
+            f"authority '{authority}': what was signed elsewhere is damaged and left aside ({exc}) Give it to ca_crl as 'published' once "
+            "more."
+        )
+        return []
 
 
 def _at_hand(issuer: Issuer) -> tuple[Crl | None, str | None]:

@@ -22,7 +22,7 @@ from .lock import WAIT, locked
 from .orders import Order, admit, read_orders, request_id
 from .policy import Policy
 from .refusals import Refusal, clear_refusals, note_refusals, refused_before
-from .revocation import compromised_keys
+from .revocation import compromised_keys, why_issuer_is_revoked
 from .store import Store
 
 # Clocks of devices are late more often than the CA's: a new leaf is good for them too.
@@ -244,6 +244,7 @@ class _Batch:
             try:
                 issuer = self._open_issuer(authority)
                 check_known(self._ledger, issuer.name, issuer.fingerprints)
+                self._refuse_revoked(issuer)
                 self._opened[authority] = issuer
             except CAError as exc:
                 self._opened[authority] = exc
@@ -251,6 +252,19 @@ class _Batch:
         if isinstance(found, CAError):
             raise CAError(str(found), code=found.code) from found
         return found
+
+    def _refuse_revoked(self, issuer: Issuer) -> None:
+        found = (
+            why_issuer_is_revoked(self._ledger, spki=issuer.spki, fingerprint=mark) for mark in issuer.fingerprints
+        )
+        reason = next((reason for reason in found if reason), None)
+        if reason:
+            raise CAError(
+                f"The issuing CA of authority '{issuer.name}' was revoked ({reason}), it signs nothing any more. Nothing was issued. "
+                "Run playbooks/ca.yml, which has it signed again where its key is still good; if that is compromised, create another "
+                "authority and move the certificates to it.",
+                code="issuer_revoked",
+            )
 
     def _unlock(self, issuer: Issuer) -> None:
         if issuer.name not in self._locked:

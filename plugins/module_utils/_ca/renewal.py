@@ -15,6 +15,7 @@ from .._x509.constraints import Constraints, constraints_of
 from .._x509.crypto import x509
 from .._x509.keys import spki_of
 from .._x509.parse import iso, load_certificate, to_leaf
+from .._x509.revocation_reasons import COMPROMISING
 from .durable import make_folder, remove_folder, replace_file
 from .issue import BACKDATE
 from .ledger import Ledger
@@ -22,6 +23,7 @@ from .local import Chain, open_key
 from .own_certificates import describe_limits, enter, longest_life, refuse_narrowing, settle
 from .passphrase import Passphrase
 from .policy import read_policy
+from .revocation import why_issuer_is_revoked
 from .signed_chain import remarks
 from .store import PENDING_CSR, PENDING_KEY, Store
 from .wish import Found, Wish
@@ -52,6 +54,16 @@ def look_at_issuing(
         # Nothing that it signs is valid any more: there is nothing to be done here.
         return
     sentences = [why] if why else []
+    revoked = why_issuer_is_revoked(ledger, spki=chain.issuing.spki, fingerprint=chain.issuing.fingerprint)
+    if revoked in COMPROMISING:
+        # Another certificate for that key would be trusted, whoever has it.
+        found.warnings.append(
+            f"authority '{wish.name}': the key of its issuing CA was revoked ({revoked}). It signs nothing any more, and gets no "
+            "other certificate. Create an authority with another name, and move the certificates to it."
+        )
+        return
+    if revoked and not is_answered:
+        sentences.append(f"its certificate was revoked ({revoked})")
     if wish.is_root_here:
         if limits != wanted:
             refuse_narrowing(ledger, wish.name, wanted, now=now)

@@ -82,6 +82,18 @@ def restore_revocations(ledger: Ledger, missed: Iterable[Revoked]) -> None:
         )
 
 
+def why_issuer_is_revoked(ledger: Ledger, *, spki: str, fingerprint: str) -> str | None:
+    """The reason for which an issuing CA signs nothing any more: its certificate was taken back, or its key is compromised,
+    whatever other certificate there is for that. None: it may sign."""
+    rows = ledger.run(
+        "SELECT fingerprint, revocation_reason FROM certificates"
+        " WHERE identity = '' AND name = 'issuing' AND state = 'revoked' AND spki = ?",
+        (spki,),
+    )
+    reasons = [str(row[1]) for row in rows if row[1] in COMPROMISING or row[0] == fingerprint]
+    return next((reason for reason in reasons if reason in COMPROMISING), reasons[0] if reasons else None)
+
+
 def compromised_keys(ledger: Ledger) -> frozenset[str]:
     """SPKIs for which nothing is signed any more, whoever asks. Reads the revoked certificates alone, which have an index."""
     rows = ledger.run("SELECT spki, revocation_reason FROM certificates WHERE state = 'revoked'")

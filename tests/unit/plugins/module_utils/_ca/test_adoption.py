@@ -380,3 +380,27 @@ def test_limits_of_which_the_company_left_out_a_part_are_kept_as_well(empty: Wor
     assert refused["error"]["code"] == "outside_constraints"
     assert "IP:192.0.2.1" in refused["error"]["message"]
     assert empty.issue_one(names=["DNS:robot-1.plant.example", "IP:198.19.1.11"])["issued"]
+
+
+def test_an_earlier_answer_that_nobody_had_adopted_is_left_aside(empty: Workshop, company: Company) -> None:
+    request = request_of(empty)
+    sooner, chain = company.chain(request, days=100), company.chain(request)
+    empty.create(**ELSEWHERE, chain=chain)
+    found = empty.create(**ELSEWHERE, chain=sooner)
+    assert (found.due, ["sooner than the one in force" in said for said in found.warnings]) == ([], [True])
+    assert parse_certificate(empty.store.read_text("fleet", "issuing.pem")) == parse_certificate(chain)
+    # Where the one in force was taken back, it is welcome.
+    empty.sql("UPDATE certificates SET state = 'revoked', revocation_reason = 'superseded' WHERE name = 'issuing'")
+    assert empty.create(**ELSEWHERE, chain=sooner).due == ["adopt the renewed chain of authority 'fleet'"]
+
+
+def test_a_renewed_chain_that_would_cut_off_leaves_in_force_is_refused(empty: Workshop, company: Company) -> None:
+    request = request_of(empty)
+    empty.create(**ELSEWHERE, chain=company.chain(request))
+    assert empty.issue_one()["issued"]
+    narrower = f"{CA_ONLY}\n{USAGE}\nnameConstraints = critical, permitted;DNS:other.example"
+    before = snapshot(empty)
+    with pytest.raises(CAError, match="robot-1/https has DNS:robot-1") as refused:
+        empty.create(**ELSEWHERE, chain=company.chain(request, days=1200, extensions=narrower))
+    assert refused.value.code == "narrowing"
+    assert snapshot(empty) == before

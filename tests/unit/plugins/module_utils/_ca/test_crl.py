@@ -323,3 +323,43 @@ def test_other_keys_sign_them_too(empty: Workshop, key: str) -> None:
     ]
     assert not is_crl_of(found.crls[0], found.chain.root)
     assert parse_certificate(found.chain.issuing.pem).key == key
+
+
+def test_damage_of_what_was_signed_elsewhere_keeps_nobody_from_a_fresh_one(workshop: Workshop) -> None:
+    """Neither where the root's key is here, so that it is signed anew, nor where it is not."""
+    damaged = b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"
+    publish(workshop)
+    replace_file(workshop.store.path("fleet", "root-crl.pem"), damaged)
+    assert len(publish(workshop)[1]) == 1
+    os.rename(workshop.store.path("fleet", "root.key"), workshop.folder / "root.key")
+    replace_file(workshop.store.path("fleet", "root-crl.pem"), damaged)
+    workshop.now += 20 * DAY
+    found, done = publish(workshop)
+    assert len(done) == 1
+    assert ["damaged" in said for said in found.warnings] == [True]
+
+
+def test_a_restored_ca_says_that_its_next_one_may_forget_revocations(workshop: Workshop) -> None:
+    publish(workshop)
+    workshop.sql("INSERT INTO conditions (name, said, at) VALUES ('restored', 'x', ?)", workshop.now + DAY)
+    published = in_place(workshop).pem + in_place(workshop, "root-crl.pem").pem
+    workshop.now += 2 * DAY
+    assert look(workshop.store, "fleet", published=published, now=workshop.now).warnings == []
+    found, _done = publish(workshop)
+    assert ["takes their place" in said for said in found.warnings] == [True, True]
+    assert publish(workshop)[0].warnings == []
+
+
+def test_an_issuing_ca_that_its_root_elsewhere_has_revoked_signs_nothing(workshop: Workshop, tmp_path: Path) -> None:
+    online = without_root_key(workshop, tmp_path)
+    assert online.issue_one()["issued"]
+    issuing = parse_certificate(workshop.store.read_text("fleet", "issuing.pem"))
+    revoke(workshop, issuing.serial, "key_compromise")
+    publish(workshop)
+    signed = workshop.store.read_text("fleet", "root-crl.pem")
+    assert "has revoked it (key_compromise)" in look(online.store, "fleet", published=signed, now=online.now).due[-1]
+    publish(online, published=signed)
+    assert online.issue_one("robot-2", key=1)["error"]["code"] == "issuer_revoked"
+    # Its CRL is still signed: servers go on asking for it.
+    assert publish(online)[1] == []
+    assert online.sql("SELECT act FROM acts") == [("revoked",)]

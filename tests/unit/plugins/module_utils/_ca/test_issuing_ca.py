@@ -213,3 +213,23 @@ def test_a_reissued_one_is_as_strict_as_the_first(workshop: Workshop) -> None:
     extensions = x509.load_pem_x509_certificate(issuing(workshop).pem.encode()).extensions
     assert extensions.get_extension_for_class(x509.NameConstraints).critical
     assert extensions.get_extension_for_class(x509.BasicConstraints).value.path_length == 0
+
+
+@pytest.mark.parametrize(("reason", "is_reissued"), [("key_compromise", False), ("superseded", True)])
+def test_one_that_was_revoked_signs_nothing_and_a_compromised_key_gets_no_other(
+    workshop: Workshop, reason: str, is_reissued: bool
+) -> None:
+    assert workshop.issue_one()["issued"]
+    workshop.sql(
+        "UPDATE certificates SET state = 'revoked', revoked_at = ?, revocation_reason = ? WHERE name = 'issuing'",
+        workshop.now,
+        reason,
+    )
+    assert workshop.issue_one("robot-2", key=1)["error"]["code"] == "issuer_revoked"
+    found = workshop.create(**PLANT)
+    assert any(f"its certificate was revoked ({reason})" in due for due in found.due) is is_reissued
+    assert own_states(workshop) == (["revoked", "issued"] if is_reissued else ["revoked"])
+    answer = workshop.issue_one("robot-2", key=1, names=["DNS:robot-2.plant.example"])
+    assert ("error" not in answer) is is_reissued
+    assert any("gets no other certificate" in said for said in workshop.create(**PLANT).warnings) is not is_reissued
+    assert not any("reissue" in due for due in workshop.create(**PLANT).due)
