@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .._x509.constraints import Constraints, constraints_of
@@ -41,14 +41,24 @@ def read_signed(wish: Wish, *, spki: str) -> Chain:
     while not is_issued_by(path[-1], path[-1]):
         signer = next((leaf for leaf in pool if leaf not in path and is_issued_by(path[-1], leaf)), None)
         if signer is None or len(path) > _LONGEST_CHAIN:
-            raise _bad(
-                wish,
-                f"'{path[-1].subject}' is signed by '{path[-1].issuer}', which is not there: give all certificates up to the root",
-            )
+            raise _bad(wish, _why_unsigned(path[-1], pool))
         path.append(signer)
     if len(path) == 1:
         raise _bad(wish, "the certificate for the key of the CSR is self-signed")
     return Chain(issuing, tuple(path[1:-1]), path[-1])
+
+
+def _why_unsigned(leaf: Leaf, pool: Sequence[Leaf]) -> str:
+    """Why there is no signer."""
+    if not any(other.subject == leaf.issuer for other in pool):
+        return (
+            f"'{leaf.subject}' is signed by '{leaf.issuer}', which is not there: give all certificates up to the root"
+        )
+    return (
+        f"'{leaf.subject}' is signed by '{leaf.issuer}', and the key of the certificate of that name which is there does not fit the "
+        "signature: it is another one of that name, or signs in a way that the library cryptography on the CA host cannot check "
+        "(RSASSA-PSS before version 41)"
+    )
 
 
 def check_signed(chain: Chain, wish: Wish, *, now: int) -> None:

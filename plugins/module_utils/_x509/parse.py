@@ -186,13 +186,16 @@ def verify_signature(key: Any, certificate: x509.Certificate) -> None:
         signature=certificate.signature,
         signed=certificate.tbs_certificate_bytes,
         algorithm=certificate.signature_hash_algorithm,
+        # A company's CA may sign so. Versions before 41 do not tell.
+        parameters=getattr(certificate, "signature_algorithm_parameters", None),
     )
 
 
-def verify(key: Any, *, signature: bytes, signed: bytes, algorithm: Any) -> None:
-    """Raise InvalidSignature unless the key made the signature (PKCS#1 v1.5, ECDSA or EdDSA)."""
+def verify(key: Any, *, signature: bytes, signed: bytes, algorithm: Any, parameters: Any = None) -> None:
+    """Raise InvalidSignature unless the key made the signature (PKCS#1 v1.5, or PSS with these O(parameters); ECDSA or EdDSA)."""
     if isinstance(key, rsa.RSAPublicKey) and algorithm is not None:
-        key.verify(signature, signed, padding.PKCS1v15(), algorithm)
+        scheme = parameters if isinstance(parameters, padding.PSS) else padding.PKCS1v15()
+        key.verify(signature, signed, scheme, algorithm)
     elif isinstance(key, ec.EllipticCurvePublicKey) and algorithm is not None:
         key.verify(signature, signed, ec.ECDSA(algorithm))
     else:

@@ -404,3 +404,28 @@ def test_a_renewed_chain_that_would_cut_off_leaves_in_force_is_refused(empty: Wo
         empty.create(**ELSEWHERE, chain=company.chain(request, days=1200, extensions=narrower))
     assert refused.value.code == "narrowing"
     assert snapshot(empty) == before
+
+
+def test_a_company_that_signs_with_pss(empty: Workshop, tmp_path: Path) -> None:
+    (tmp_path / "issuing.csr").write_text(request_of(empty))
+    (tmp_path / "extensions").write_text(
+        f"{CA_ONLY}\n{USAGE}\nsubjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid\n"
+    )
+
+    def openssl(*arguments: str) -> str:
+        command = ["openssl", *arguments, "-sha256", "-sigopt", "rsa_padding_mode:pss", "-days", "2000"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    root = openssl(
+        *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "root.key", "-subj", "/CN=Root"),
+        *("-addext", USAGE.replace(" = ", "=")),
+    )
+    (tmp_path / "root.pem").write_text(root)
+    sign = ("-req", "-in", "issuing.csr", "-CA", "root.pem", "-CAkey", "root.key", "-extfile", "extensions")
+    issuing = openssl("x509", *sign)
+    assert read_signed(wish(**ELSEWHERE, chain=issuing + root), spki=parse_certificate(issuing).spki).root.subject == (
+        "CN=Root"
+    )
+    key = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "other.key", "-subj", "/CN=Root")
+    with pytest.raises(CAError, match="does not fit the signature"):
+        read_signed(wish(**ELSEWHERE, chain=issuing + openssl(*key)), spki=parse_certificate(issuing).spki)
