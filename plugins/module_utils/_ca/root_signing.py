@@ -33,9 +33,6 @@ from .passphrase import Passphrase
 from .revocation import revoke_entries
 from .store import Store
 
-# A new signature that gains less than this is none worth having.
-LEAST_GAIN = 86400
-
 
 def hold(
     ceremony: Ceremony, *, store: Store, passphrase: Passphrase, generate: bool, now: int, wait: float = WAIT
@@ -180,7 +177,7 @@ class _Root:
             self._held.needs(f"write {path}", what=path, before="another one or none", after="written")
 
     def _in_force(self, request: Request) -> Entry | None:
-        """The certificate that answers the request already: not half over, with these limits, and not to be had for longer."""
+        """The certificate that answers the request already: with these limits, and at least half as long as a new one would last."""
         half = (self._end - self._now) // 2
         for entry in reversed(self._issued()):
             if entry.spki != request.spki or entry.state not in ("issued", "reserved") or not entry.pem:
@@ -190,8 +187,7 @@ class _Root:
                 certificate.subject == request.subject
                 and (constraints_of(certificate) or Constraints()) == self._limits
             )
-            is_long = entry.not_after - self._now >= half or self._end - entry.not_after < LEAST_GAIN
-            if same and is_long and entry.not_after > self._now:
+            if same and entry.not_after - self._now >= half:
                 return entry
         return None
 

@@ -92,6 +92,12 @@ def test_renamed_there_and_back(fleet: Workshop) -> None:
     assert do(fleet, "renamed", to="line-3").changed
 
 
+def test_an_earlier_name_of_one_that_was_renamed_again_is_a_slip(fleet: Workshop) -> None:
+    do(fleet, "renamed", to="line-3")
+    do(fleet, "renamed", "line-3", to="line-4")
+    refused(fleet, "unknown_identity", state="renamed", identity="robot-1", to="line-3")
+
+
 def test_a_name_that_is_taken_is_refused(fleet: Workshop) -> None:
     refused(fleet, "identity_exists", state="renamed", identity="robot-1", to="robot-2")
     # Also where nothing but its history is left: the old machine's keys would identify the other one.

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.identities import Act, perform
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.inquiries import Inquiry, answer
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
 
@@ -98,6 +99,16 @@ def test_a_renewal_ends_the_care_for_the_old_one_once_it_is_in_service(fleet: Wo
     assert "robot-3/https" in listed(fleet, "expiring")
     fleet.issue_one("robot-3", key=0, **named("robot-3"))
     assert "robot-3/https" not in listed(fleet, "expiring")
+
+
+def test_a_decommissioned_machine_needs_no_care_until_it_comes_back(fleet: Workshop) -> None:
+    fleet.now += 30 * DAY
+    gone = Act.from_options({"identity": "robot-1", "state": "decommissioned"})
+    perform(gone, store=fleet.store, now=fleet.now)
+    assert listed(fleet, "expiring") == []
+    fleet.now += DAY
+    fleet.issue_one("robot-1", key=3, lifetime=DAY, **named("robot-1"))
+    assert listed(fleet, "expiring") == ["robot-1/https"]
 
 
 def test_by_identity_and_by_name(fleet: Workshop) -> None:

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
@@ -25,7 +27,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._ca.store import Sto
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import build_ca_csr, build_csr, ca_name
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.constraints import Constraints, constraints_of
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.crl import is_crl_of, parse_crl
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.crypto import x509
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.crypto import serialization, x509
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key, spki_of
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import (
     is_issued_by,
@@ -236,8 +238,10 @@ def test_its_crl_is_refreshed_in_time_and_its_number_rises_also_after_an_old_bac
     assert len(set(numbers)) == 3  # a new one every four months
     newest = parse_crl((room.stick / "root-crl.pem").read_text())
     room.now -= 300 * DAY  # a folder and a clock of long ago
-    room.store.path("fleet")
     os.unlink(room.store.path("fleet", "root-crl.pem"))
+    with sqlite3.connect(room.store.ledger) as ledger:
+        ledger.execute("DELETE FROM crls WHERE number > ?", (numbers[0],))
+    ledger.close()
     room.hold()
     assert parse_crl((room.stick / "root-crl.pem").read_text()).number > newest.number
 
@@ -303,8 +307,10 @@ def test_what_cannot_be_revoked(room: Room) -> None:
 
 
 def spoiled(csr: str) -> str:
-    lines = csr.splitlines()
-    return "\n".join([*lines[:-3], lines[-3][::-1], *lines[-2:]])
+    """With another last byte of the signature."""
+    der = x509.load_pem_x509_csr(csr.encode()).public_bytes(serialization.Encoding.DER)
+    body = base64.encodebytes(der[:-1] + bytes([der[-1] ^ 1])).decode()
+    return f"-----BEGIN CERTIFICATE REQUEST-----\n{body}-----END CERTIFICATE REQUEST-----\n"
 
 
 BAD = {
@@ -332,6 +338,7 @@ def test_requests_that_are_none(room: Room, what: str) -> None:
         Ceremony.from_options(room.options("signed"))
     assert caught.value.code == "bad_csr"
     assert "Nothing was signed" in str(caught.value)
+    assert ("signature is wrong" in str(caught.value)) == (what == "signature")
 
 
 def test_the_roots_own_key_and_a_request_that_is_not_there(room: Room) -> None:
