@@ -61,26 +61,32 @@ class Names:
         # What an identity says now counts for more than what it said when its certificate was issued.
         self._says = {**dict.fromkeys(declared, True), **holdings(claims)}
         self._listed = _listed(ledger, claims)
-        self._admitted: dict[tuple[str, str], set[str]] = {}
+        # Who shares a name and who keeps it to itself: a name may be shared by a whole fleet, and each of them asks.
+        self._sharing: dict[tuple[str, str], set[str]] = {}
+        self._keeping: dict[tuple[str, str], set[str]] = {}
+        for (authority, name), identities in self._listed.items():
+            for identity, shares in identities.items():
+                self._sort(authority, name, identity, shares=shares)
+        self._admitted: set[tuple[str, str, str]] = set()
 
     def admit(self, claim: Claim, *, profiles: Mapping[str, Profile], now: int) -> Conflict | None:
         """Take the names, or tell which one somebody else has."""
         for name in claim.names:
-            others = {
-                identity: shares
-                for identity, shares in self._listed.get((claim.authority, name), {}).items()
-                if identity != claim.identity
-                and self._holds(identity, name, authority=claim.authority, profiles=profiles, now=now)
-            }
-            for identity in self._admitted.get((claim.authority, name), set()) - {claim.identity}:
-                others.setdefault(identity, False)
-            for holder, shares in sorted(others.items()):
-                agreed = name in claim.shared
-                if not agreed or not self._says.get((claim.authority, holder, name), shares):
+            agreed, key = name in claim.shared, (claim.authority, name)
+            others = self._keeping.get(key, set()) | (set() if agreed else self._sharing.get(key, set()))
+            for holder in sorted(others - {claim.identity}):
+                if (*key, holder) in self._admitted or self._holds(
+                    holder, name, authority=claim.authority, profiles=profiles, now=now
+                ):
                     return Conflict(name, holder, agreed)
         for name in claim.names:
-            self._admitted.setdefault((claim.authority, name), set()).add(claim.identity)
+            self._admitted.add((claim.authority, name, claim.identity))
+            self._sort(claim.authority, name, claim.identity, shares=name in claim.shared)
         return None
+
+    def _sort(self, authority: str, name: str, identity: str, *, shares: bool) -> None:
+        shares = self._says.get((authority, identity, name), shares)
+        (self._sharing if shares else self._keeping).setdefault((authority, name), set()).add(identity)
 
     def are_listed(self, held: Mapping[tuple[str, str, str], bool]) -> bool:
         """Whether the ledger says already all that holdings() found."""

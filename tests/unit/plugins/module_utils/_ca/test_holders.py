@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.ledger import Ledger
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.orders import read_declared
 
 from .workshop import DAY, NOW, Workshop, request
@@ -138,6 +139,23 @@ def test_the_other_side_may_be_settled_already(workshop: Workshop) -> None:
 def test_what_is_declared_must_be_names() -> None:
     with pytest.raises(CAError, match=r"shared_names of 'a'.*Nothing was issued"):
         read_declared([{"identity": "a", "authority": "fleet", "names": ["nonsense"]}])
+
+
+def test_a_name_that_a_whole_fleet_shares_costs_no_question_for_each_pair(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statements: list[str] = []
+    run = Ledger.run
+    monkeypatch.setattr(Ledger, "run", lambda self, sql, values=(): (statements.append(sql), run(self, sql, values))[1])
+    counts = []
+    for count in (3, 30):
+        batch = [ask(f"{count}-{number}", OTHER, shared_names=[OTHER]) for number in range(count)]
+        assert results(workshop, *batch) == ["issued"] * count
+        statements.clear()
+        again = [{**item, "names": [OTHER, f"DNS:{item['identity']}.example"]} for item in batch]
+        assert results(workshop, *again) == ["issued"] * count
+        counts.append(len(statements))
+    assert counts[0] == counts[1]
 
 
 def test_sharing_ends_when_one_no_longer_says_so(workshop: Workshop) -> None:
