@@ -50,7 +50,7 @@ class ActionModule(ActionBase):
         ca = read_ca(task_vars, {"ca": given if given is not None else task_vars.get(CRL_VARIABLE)}) or {}
         if not ca.get("available"):
             return self._without_ca(str(ca.get("message") or "the CA was not asked"), task_vars)
-        crls = [_crls_of(ca, str(item.get("authority") or "")) for item in items]
+        crls = [_crls_of(ca, str(item.get("authority") or ""), is_der=_is_der(item)) for item in items]
         orders = [{**_order(item), "content": _content(item, found)} for item, found in zip(items, crls)]
         arguments = {"crls": items, "orders": orders}
         try:
@@ -78,8 +78,8 @@ class ActionModule(ActionBase):
         }
 
 
-def _crls_of(ca: Mapping[str, Any], authority: str) -> list[Crl]:
-    """The CRLs of an authority, each signed by one of its certificates and not ended. Raises EngineError."""
+def _crls_of(ca: Mapping[str, Any], authority: str, *, is_der: bool) -> list[Crl]:
+    """The CRLs of an authority that go into the file, each signed by one of its certificates and not ended. Raises EngineError."""
     told = (ca.get("crls") or {}).get(authority)
     if told is None:
         problem = (ca.get("problems") or {}).get(authority)
@@ -93,6 +93,9 @@ def _crls_of(ca: Mapping[str, Any], authority: str) -> list[Crl]:
     where = f"authority '{authority}'"
     issuers = parse_bundle(str(told["chain"]) + str(told["anchors"]), where=where)
     found = parse_crls(str(told["pem"]), where=where)
+    if is_der:
+        # It holds one alone: whatever became of that of a root elsewhere, revocations get there.
+        found = found[:1]
     for crl in found:
         if not any(is_crl_of(crl, issuer) for issuer in issuers):
             raise EngineError(
@@ -109,8 +112,12 @@ def _crls_of(ca: Mapping[str, Any], authority: str) -> list[Crl]:
     return found
 
 
+def _is_der(item: Mapping[str, Any]) -> bool:
+    return str(item.get("format") or "pem") == "der"
+
+
 def _content(item: Mapping[str, Any], crls: list[Crl]) -> str:
-    if str(item.get("format") or "pem") == "der":
+    if _is_der(item):
         return base64.b64encode(crls[0].der).decode()
     return base64.b64encode("".join(crl.pem for crl in crls).encode()).decode()
 
@@ -125,5 +132,5 @@ def _incomplete(ca: Mapping[str, Any], items: list[dict[str, Any]]) -> list[str]
         f"{item['path']}: there is no CRL for every certificate of authority '{item['authority']}', since the root's key is elsewhere. "
         "Services that check the whole chain, such as nginx, refuse every client without. Give the root's CRL to ca_crl as 'published'."
         for item in items
-        if str(item.get("format") or "pem") == "pem" and not ca["crls"][item["authority"]]["complete"]
+        if not _is_der(item) and not ca["crls"][item["authority"]]["complete"]
     ]

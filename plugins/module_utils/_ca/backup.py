@@ -40,6 +40,8 @@ FOLDERS = ("authorities", "pending")
 # Where a copy of the ledger lies while it is sealed, in the CA's folder.
 WORK = ".backup"
 _PREFIX = "certfleet-"
+# A backup's id begins with so many digits of its CA's own; its file's name ends with the first eight of them.
+_TAG = 4
 _FILE = re.compile(r"certfleet-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}\.backup\Z")
 _STATES = ("issued", "superseded", "revoked", "expired", "reserved")
 
@@ -150,7 +152,7 @@ def _visible(folder: str) -> list[str]:
 def _manifest(copy: str, *, now: int) -> Manifest:
     with Ledger.open(copy) as ledger:
         frozen = standing_of(ledger).frozen is not None
-        return Manifest(secrets.token_hex(8), now, count_leaves(ledger), frozen)
+        return Manifest(_tag(ledger) + secrets.token_hex(8 - _TAG // 2), now, count_leaves(ledger), frozen)
 
 
 def _seal(manifest: Manifest, files: Mapping[str, bytes], ledger: str, *, folder: str, secret: bytes) -> Written:
@@ -207,11 +209,22 @@ class _NewFile:
             rest = rest[os.write(self._descriptor, rest) :]
 
 
+def _tag(ledger: Ledger) -> str:
+    """What tells this CA's backups from another's in the same folder: the first serial that its ledger has ever known."""
+    rows = ledger.run("SELECT serial FROM certificates ORDER BY id LIMIT 1")
+    return hashlib.sha256(str(rows[0][0]).encode()).hexdigest()[:_TAG] if rows else "0" * _TAG
+
+
+def _tag_in(path: str) -> str:
+    return path.rpartition("-")[2][:_TAG]
+
+
 def _prune(folder: str, *, keep: int, newest: str) -> tuple[str, ...]:
     if not keep:
         return ()
     # By the clock of the machine: should it have run ahead once, the one just written is kept all the same.
-    others = [path for path in backups_in(folder) if path != newest]
+    # Those of another CA, such as a root of its own or another plant on the same share, are not ours to remove.
+    others = [path for path in backups_in(folder) if path != newest and _tag_in(path) == _tag_in(newest)]
     removed = tuple(others[keep - 1 :])
     for path in removed:
         with explained("remove the old backup", path):

@@ -197,7 +197,7 @@ def _folders_in(path: str) -> list[str]:
 
 
 def _files_in(folders: list[str]) -> list[str]:
-    found = []
+    found: list[str] = []
     for folder in folders:
         with explained("read", folder), suppress(FileNotFoundError):
             found.extend(os.path.join(folder, file) for file in sorted(os.listdir(folder)))

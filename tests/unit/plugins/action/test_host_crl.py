@@ -145,3 +145,19 @@ def test_older_one_is_refused(site: Site, workshop: Workshop, tmp_path: Path) ->
     assert rc != 0
     assert "it is older" in result["msg"]
     assert parse_crl(path.read_text()).number == newer.crls[0].number
+
+
+def test_an_ended_crl_of_a_root_elsewhere_does_not_hold_up_revocations_where_it_is_not_wanted(
+    site: Site, tmp_path: Path
+) -> None:
+    plant = Workshop(tmp_path / "plant")
+    plant.now = int(time.time()) - 60 * DAY
+    plant.create("things")
+    crls_of(plant)
+    Path(plant.store.path("things", "root.key")).unlink()
+    found = crls_of(plant, now=int(time.time()))
+    path = tmp_path / "things.crl"
+    rc, result, _output = hand_over(site, told(found), path)
+    assert (rc != 0, "has ended" in result["msg"], path.exists()) == (True, True, False)
+    rc, result, output = hand_over(site, told(found), path, format="der")
+    assert (rc, path.exists() and path.read_bytes()) == (0, found.crls[0].der), output

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -352,3 +353,15 @@ def test_the_drill_touches_nothing(workshop: Workshop) -> None:
     assert {
         path: (path.stat().st_mtime_ns, path.is_file() and path.read_bytes()) for path in top.glob("**/*")
     } == before
+
+
+def test_backups_of_another_ca_in_the_same_folder_are_left_alone(make_workshop: Callable[[], Workshop]) -> None:
+    """Such as those of an offline root on the same machine, or of two plants on one share."""
+    one, other = make_workshop(), make_workshop()
+    folder = str(one.folder / "shared")
+    kept = back_up(one, folder=folder, keep=1).file
+    other.now += DAY
+    first = back_up(other, folder=folder, keep=1).file
+    other.now += DAY
+    assert back_up(other, folder=folder, keep=1).removed == (first,)
+    assert Path(kept).exists()
