@@ -118,7 +118,8 @@ def to_values(row: sqlite3.Row, *, now: int) -> dict[str, Any]:
 
 def iso(seconds: int) -> str:
     """Unix seconds as C(2026-11-22T04:00:00Z)."""
-    return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # strftime() would take half of the time of an export.
+    return f"{datetime.fromtimestamp(seconds, tz=timezone.utc).isoformat(timespec='seconds')[:-6]}Z"
 
 
 def _names(values: Iterable[str]) -> tuple[str, ...]:
