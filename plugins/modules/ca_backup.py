@@ -15,6 +15,7 @@ description:
   - The playbooks C(certfleet.tls.backup), C(certfleet.tls.restore) and C(certfleet.tls.move_ca) use this module.
 extends_documentation_fragment:
   - certfleet.tls.attributes
+  - certfleet.tls.attributes.action
   - certfleet.tls.ca
   - certfleet.tls.ca.keys
 attributes:
@@ -185,7 +186,7 @@ code:
   description:
     - What is wrong, in one word, for programs. V(missing) (no CA, or no backup), V(exists) (a CA that would be lost), V(bad_backup),
       V(backup_newer), V(wrong_passphrase), V(passphrase), V(moved), V(locked), V(files), V(half_ca), V(foreign_ca), V(ledger),
-      V(ledger_missing), V(ledger_newer), V(bad_request), V(missing_library).
+      V(ledger_missing), V(ledger_newer), V(bad_request), V(missing_library), V(unreachable).
   returned: failure
   type: str
 """

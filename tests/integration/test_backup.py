@@ -249,17 +249,30 @@ def test_what_a_restore_refuses(place: Place, tmp_path: Path) -> None:
     assert on(OLD, "sh", "-c", f"ls -A {elsewhere.directory} 2>/dev/null || true").split() in ([], ["lock"])
 
 
-def test_moving_to_another_host_and_back(place: Place, new_host: Place) -> None:
-    issued = place.work("robot-1", crl=True)
-    before = place.digest()
-
-    # Without the passphrase nothing is frozen yet.
+def fail_to_move(place: Place, new_host: Place) -> None:
+    """First without the passphrase, which shows before anything is frozen; then with somebody else's CA in the way."""
     none = place.run("move_ca", tls_ca_new_host=NEW)
     assert none.rc != 0
     assert "does not exist" in said(none)
+    assert "Freeze the CA" not in none.output
     assert place.work("robot-2")["robot-2"]["issued"]
 
     put_passphrase(new_host)
+    make_ca(new_host)
+    theirs = new_host.digest()
+    there = place.run("move_ca", tls_ca_new_host=NEW)
+    assert there.rc != 0
+    assert "The CA did not move: There is a CA in" in said(there)
+    assert f"The one on {OLD} is in use as before" in said(there)
+    assert place.work("robot-6")["robot-6"]["issued"]
+    assert new_host.digest() == theirs
+    on(NEW, "rm", "-rf", new_host.directory)
+
+
+def test_moving_to_another_host_and_back(place: Place, new_host: Place) -> None:
+    issued = place.work("robot-1", crl=True)
+    fail_to_move(place, new_host)
+    before = place.digest()
     assert place.run("move_ca", "--check", tls_ca_new_host=NEW).changed == {}
     moved = place.run("move_ca", tls_ca_new_host=NEW)
     assert moved.rc == 0, moved.output
@@ -283,16 +296,3 @@ def test_moving_to_another_host_and_back(place: Place, new_host: Place) -> None:
     assert f"It has moved to '{OLD}'" in new_host.work("robot-5")["robot-5"]["error"]["message"]
     serials = [item["serial"] for answer in (issued, there, here) for item in answer.values() if item["issued"]]
     assert len(serials) == len(set(serials)) == 3
-
-
-def test_a_move_that_fails_leaves_the_old_one_in_use(place: Place, new_host: Place) -> None:
-    """Somebody else's CA is in the new place, which only the last step before the comparison can see."""
-    put_passphrase(new_host)
-    make_ca(new_host)
-    theirs = new_host.digest()
-    run = place.run("move_ca", tls_ca_new_host=NEW)
-    assert run.rc != 0
-    assert "The CA did not move: There is a CA in" in said(run)
-    assert f"The one on {OLD} is in use as before" in said(run)
-    assert place.work("robot-1")["robot-1"]["issued"]
-    assert new_host.digest() == theirs
