@@ -57,7 +57,7 @@ def look_at_new(wish: Wish, *, store: Store, passphrase: Passphrase, now: int) -
             after=f"a CSR for {subject.rfc4514_string()}, limits: {describe_limits(limits)}",
             act=functools.partial(_ask_anew, wish, sealed, store=store, passphrase=passphrase),
         )
-    found.warnings.append(_waits(wish, found.request_path))
+    found.warnings.append(_waits(wish, found.request_path, spki=spki))
     return found
 
 
@@ -161,9 +161,11 @@ def _look_at_nothing(found: Found, wish: Wish, *, store: Store, passphrase: Pass
     found.warnings.append(_waits(wish, found.request_path))
 
 
-def _waits(wish: Wish, path: str) -> str:
+def _waits(wish: Wish, path: str, *, spki: str = "") -> str:
+    # Who signs compares it: the file may have been exchanged on its way.
+    key = f" (SPKI of its key: {spki})" if spki else ""
     return (
-        f"authority '{wish.name}' waits for its chain: have {path} signed by its root (playbooks/root_ceremony.yml, or the "
+        f"authority '{wish.name}' waits for its chain: have {path}{key} signed by its root (playbooks/root_ceremony.yml, or the "
         "company's CA), and hand in the signed certificate with all above it as 'chain' of the authority. Until then it signs "
         "nothing."
     )

@@ -195,8 +195,8 @@ def _request_elsewhere(
         )
     found.warnings.append(
         f"authority '{wish.name}': its issuing CA must be signed again, and the root's key is not here: {'; '.join(sentences)}. "
-        f"Have {path} signed by its root (playbooks/root_ceremony.yml, or the company's CA) before {iso(chain.not_after)}, and "
-        "hand the chain in as 'chain' of the authority."
+        f"Have {path} (SPKI of its key: {chain.issuing.spki}) signed by its root (playbooks/root_ceremony.yml, or the company's CA) "
+        f"before {iso(chain.not_after)}, and hand the chain in as 'chain' of the authority."
     )
 
 

@@ -18,7 +18,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._ca.signed_chain imp
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import build_ca_csr, ca_name
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.crypto import x509
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import key_to_pem, load_key, new_key
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import parse_certificate
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import parse_certificate, parse_csr
 
 from .company import USAGE, Company
 from .workshop import DAY, NOW, Workshop, wish
@@ -63,7 +63,8 @@ def test_request_out_chain_in(empty: Workshop, company: Company) -> None:
     path = empty.store.pending_path("fleet", "issuing.csr")
     assert found.due == [f"make a key and a CSR for the issuing CA of authority 'fleet', {path}"]
     assert (found.leaves, found.request_path, found.request) == (None, path, Path(path).read_text())
-    assert [f"have {path} signed" in warning for warning in found.warnings] == [True]
+    spki = parse_csr(str(found.request)).spki
+    assert [f"have {path} (SPKI of its key: {spki}) signed" in warning for warning in found.warnings] == [True]
     assert empty.store.names() == []
     # It waits, and nothing changes meanwhile.
     before = snapshot(empty)
