@@ -20,8 +20,10 @@ import pytest
 from ansible_collections.certfleet.tls.plugins.module_utils._ca import root_signing
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.ceremony import Ceremony, Held
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.ledger import Ledger
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.local import open_key
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.passphrase import Passphrase
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.restore import restore
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.root_signing import hold, predict
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.store import Store
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import build_ca_csr, build_csr, ca_name
@@ -36,6 +38,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import (
     parse_certificate,
 )
 
+from .backups import back_up
 from .workshop import DAY, NOW, Workshop
 
 KEY, OTHER = new_key("ec-p256"), new_key("ec-p256")
@@ -280,11 +283,14 @@ def test_of_another_reason_only_the_one_that_is_named(room: Room) -> None:
 
 
 def test_a_root_that_has_left_its_ca_host_goes_on_where_its_folder_was_restored(room: Room) -> None:
-    """As a backup brings it: the CA's whole folder, with an issuing CA that the ledger knows."""
+    """By a backup: the CA's whole folder, with an issuing CA that the ledger knows."""
     workshop = Workshop(room.folder / "host")
     workshop.create()
-    shutil.copytree(workshop.store.directory, room.folder / "root")
     shutil.copy(workshop.passphrase_file, room.folder / "passphrase")
+    secret = Passphrase(file=str(room.folder / "passphrase"))
+    restore(back_up(workshop).file, store=room.store, secret=secret, passphrase=secret, now=room.now)
+    with Ledger.open(room.store.ledger):
+        pass  # whoever is the first to open it prepares the file for many readers
     root, issuing = (Path(workshop.store.path("fleet", f"{part}.pem")).read_text() for part in ("root", "issuing"))
     key = open_key(workshop.store, "fleet", "issuing", workshop.passphrase(), spki=parse_certificate(issuing).spki)
     (room.stick / "issuing.csr").write_text(
@@ -367,10 +373,10 @@ def test_half_a_root_is_never_made_anew(room: Room) -> None:
 
 
 MOMENTS = {
-    "the root's serial": (root_signing.Ledger, "reserve", 1),
+    "the root's serial": (Ledger, "reserve", 1),
     "the root's folder": (Store, "publish", 1),
-    "the root is in the ledger": (root_signing.Ledger, "store", 1),
-    "the issuing CA's serial": (root_signing.Ledger, "reserve", 2),
+    "the root is in the ledger": (Ledger, "store", 1),
+    "the issuing CA's serial": (Ledger, "reserve", 2),
     "the chain": (root_signing, "_put", 1),
     "the issuing CA is in the ledger": (root_signing._Root, "_settle", 1),
     "the CRL": (root_signing, "publish_crl", 1),
