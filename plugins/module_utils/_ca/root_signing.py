@@ -30,7 +30,7 @@ from .local import open_key
 from .lock import WAIT, locked
 from .own_certificates import describe_limits
 from .passphrase import Passphrase
-from .revocation import revoke_entries
+from .revocation import restore_revocations, revoke_entries
 from .store import Store
 
 
@@ -131,6 +131,8 @@ class _Root:
         self._revoke()
         standing = self._standing()
         if standing.due:
+            with self._ledger.transaction():
+                restore_revocations(self._ledger, standing.missed)
             standing.crl = publish_crl(
                 self._ledger,
                 self._crl_issuer,

@@ -249,6 +249,18 @@ def test_its_crl_is_refreshed_in_time_and_its_number_rises_also_after_an_old_bac
     assert parse_crl((room.stick / "root-crl.pem").read_text()).number > newest.number
 
 
+def test_what_an_older_backup_has_forgotten_is_learnt_from_the_stick(room: Room) -> None:
+    serial = room.hold("signed").issued[0]["serial"]
+    ledger = Path(room.store.ledger).read_bytes()
+    room.hold("revoked", reason="superseded", serial=serial)
+    Path(room.store.ledger).write_bytes(ledger)
+    os.unlink(room.store.path("fleet", "root-crl.pem"))
+    room.now += DAY
+    held = room.hold()
+    assert [(item["state"], item["revocation_reason"]) for item in held.issued] == [("revoked", "superseded")]
+    assert [item.serial for item in parse_crl((room.stick / "root-crl.pem").read_text()).revoked] == [serial]
+
+
 @pytest.mark.parametrize("by", ["serial", "spki"])
 def test_an_issuing_ca_is_taken_back(room: Room, by: str) -> None:
     first = room.hold("signed").issued[0]
@@ -291,6 +303,7 @@ def test_a_root_that_has_left_its_ca_host_goes_on_where_its_folder_was_restored(
     restore(back_up(workshop).file, store=room.store, secret=secret, passphrase=secret, now=room.now)
     with Ledger.open(room.store.ledger):
         pass  # whoever is the first to open it prepares the file for many readers
+    room.now += DAY
     root, issuing = (Path(workshop.store.path("fleet", f"{part}.pem")).read_text() for part in ("root", "issuing"))
     key = open_key(workshop.store, "fleet", "issuing", workshop.passphrase(), spki=parse_certificate(issuing).spki)
     (room.stick / "issuing.csr").write_text(
