@@ -35,6 +35,8 @@ TRACE = f"{ROOM}/trace"
 KEPT = f"{ROOM}/kept"
 DAY = 86400
 KILLED = 137
+# What ca_crl says of single authorities has no code of its own.
+PROBLEMS = "problems"
 _MODULES = "ansible_collections.certfleet.tls.plugins.modules"
 _KEY = new_key("ec-p256")
 
@@ -67,6 +69,12 @@ class Answer:
     def code(self) -> str:
         """The same in one word."""
         return str(self.said.get("code") or "")
+
+    @property
+    def warnings(self) -> str:
+        """What it warns of."""
+        found = self.said.get("warnings") or []
+        return " ".join(item if isinstance(item, str) else str(item.get("event", item)["msg"]) for item in found)
 
     @property
     def certificates(self) -> dict[str, Any]:
@@ -156,7 +164,10 @@ class Room:
         """ca_crl, whose problem with the one authority counts as its failure."""
         answer = self.module("ca_crl", passphrase_file=SECRET, **options)
         problems = answer.said.get("problems")
-        return replace(answer, said={**answer.said, "failed": True, "msg": str(problems)}) if problems else answer
+        if not problems:
+            return answer
+        said = {"failed": True, "msg": " ".join(problems.values()), "code": PROBLEMS}
+        return replace(answer, said={**answer.said, **said})
 
     def issue_at_once(self, batches: Sequence[Sequence[str]]) -> list[Answer]:
         """One ca_issue for each of the batches, all of them begun at the same moment."""

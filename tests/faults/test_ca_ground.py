@@ -23,20 +23,24 @@ from .ca_ground import (
     read_only,
     sql,
 )
-from .ca_room import CA, SECRET, Answer, Room, shell
+from .ca_room import BACKUPS, CA, SECRET, Answer, Room, shell
 from .case import UnsafeError
 
 EXTENT = pytest.mark.parametrize("extent", ["some", pytest.param("every", marks=pytest.mark.slow)])
 
 
 def asked_of(room: Room) -> dict[str, Callable[[], Answer]]:
-    """What a site asks of its CA, by the module's name; ca_authority comes first in each run."""
+    """What a site asks of its CA, by the module's name, in this order."""
     outcome = {"identity": "robot-0", "name": "https", "outcome": "failed", "said": "a test"}
     return {
         "ca_authority": room.authority,
         "ca_info": lambda: room.module("ca_info", identities=["robot-0"]),
         "ca_issue": lambda: room.issue("robot-1"),
         "ca_record": lambda: room.module("ca_record", outcomes=[outcome]),
+        "ca_identity": lambda: room.module("ca_identity", identity="robot-1", to="robot-2", state="renamed"),
+        "ca_revoke": lambda: room.module("ca_revoke", identity="robot-0"),
+        "ca_crl": room.crl,
+        "ca_backup": lambda: room.module("ca_backup", passphrase_file=SECRET, folder=BACKUPS),
     }
 
 
@@ -58,8 +62,9 @@ def goes_on(case: CACase) -> None:
     case.unharmed()
     answers = [ask() for ask in asked_of(case.room).values()]
     state = case.converges(*answers)
-    if state.of("issued") != ["robot-0", "robot-1"]:
-        raise UnsafeError(f"in force are {state.of('issued')}")
+    found = {name: state.of(name) for name in ("issued", "revoked")}
+    if found != {"issued": ["robot-2"], "revoked": ["robot-0"]}:
+        raise UnsafeError(f"not what was asked for: {found}")
 
 
 @pytest.mark.parametrize("file", ["root.pem", "issuing.pem", "issuing.key"])
@@ -69,7 +74,7 @@ def test_half_a_ca(ca_case: CACase, room: Room, file: str) -> None:
     ca_case.begin()
     shell(f"rm {FLEET}/{file}")
     # What has happened to a machine can be noted all the same.
-    modules = ("ca_authority", "ca_info", "ca_issue")
+    modules = ("ca_authority", "ca_info", "ca_issue", "ca_crl", "ca_backup")
     gone = (f"authorities/fleet/{file}",)
     refused(ca_case, "Half a CA", file, "Nothing was made anew", code="half_ca", by=modules, but=gone)
     ca_case.begin_again()
@@ -81,6 +86,7 @@ def test_authority_gone(ca_case: CACase, room: Room) -> None:
     room.create()
     before = ca_case.begin()
     gone = tuple(path for path in before.files if path.startswith("authorities/fleet/"))
+    others = ("ca_info", "ca_issue", "ca_record", "ca_crl", "ca_backup")
     shell(f"rm -r {FLEET}")
     refused(ca_case, "Half a CA", "Nothing was made anew", code="half_ca", by=("ca_authority",), but=gone)
     refused(
@@ -88,7 +94,7 @@ def test_authority_gone(ca_case: CACase, room: Room) -> None:
         "only a ledger",
         "restore it from your backup",
         code="missing",
-        by=("ca_info", "ca_issue", "ca_record"),
+        by=others,
         but=gone,
     )
     ca_case.begin_again()
@@ -114,7 +120,9 @@ def test_foreign_key(ca_case: CACase, room: Room) -> None:
     shell(f"cp {other_ca('other')}/authorities/fleet/issuing.key {FLEET}/")
     # The same passphrase opens it: it is only not the certificate's.
     key = "authorities/fleet/issuing.key"
-    refused(ca_case, "is not the key of", code="half_ca", by=("ca_authority", "ca_issue"), but=(key,))
+    refused(
+        ca_case, "is not the key of", code="half_ca", by=("ca_authority", "ca_issue", "ca_crl", "ca_backup"), but=(key,)
+    )
     ca_case.begin_again()
     goes_on(ca_case)
 
@@ -132,7 +140,7 @@ def test_foreign_authority(ca_case: CACase, room: Room) -> None:
         "Foreign CA: the ledger does not know",
         "Nothing was changed",
         code="foreign_ca",
-        by=("ca_authority", "ca_info", "ca_issue"),
+        by=("ca_authority", "ca_info", "ca_issue", "ca_crl", "ca_backup"),
         but=foreign,
     )
     ca_case.begin_again()
@@ -144,9 +152,8 @@ def test_wrong_passphrase(ca_case: CACase, room: Room) -> None:
     room.create()
     ca_case.begin()
     shell(f"echo another-one > {SECRET}")
-    refused(
-        ca_case, "cannot be opened", "Nothing was changed", code="wrong_passphrase", by=("ca_authority", "ca_issue")
-    )
+    modules = ("ca_authority", "ca_issue", "ca_crl", "ca_backup")
+    refused(ca_case, "cannot be opened", "Nothing was changed", code="wrong_passphrase", by=modules)
     ca_case.begin_again()
     goes_on(ca_case)
 
@@ -156,7 +163,8 @@ def test_passphrase_gone(ca_case: CACase, room: Room) -> None:
     room.create()
     ca_case.begin()
     shell(f"rm {SECRET}")
-    refused(ca_case, "nothing is made anew in its place", code="passphrase", by=("ca_authority", "ca_issue"))
+    modules = ("ca_authority", "ca_issue", "ca_crl", "ca_backup")
+    refused(ca_case, "nothing is made anew in its place", code="passphrase", by=modules)
     assert not shell(f"ls {SECRET} 2>/dev/null || true"), "a passphrase was made"
     ca_case.begin_again()
     goes_on(ca_case)

@@ -32,6 +32,7 @@ from .lock import WAIT, locked
 from .passphrase import Passphrase
 from .sealed_archive import Sealer
 from .store import LEDGER_FILE, Store
+from .wholeness import check_whole
 
 DEFAULT_FOLDER = "/var/backups/certfleet"
 MANIFEST = "manifest.json"
@@ -72,10 +73,19 @@ class Written:
     warnings: tuple[str, ...] = ()
 
 
-def write_backup(store: Store, *, folder: str, secret: Passphrase, keep: int, now: int, wait: float = WAIT) -> Written:
-    """Write a backup into O(folder), whole or not at all, and remove all but the newest O(keep) (0: none are removed)."""
+def write_backup(
+    store: Store, *, folder: str, secret: Passphrase, passphrase: Passphrase, keep: int, now: int, wait: float = WAIT
+) -> Written:
+    """Write a backup into O(folder), whole or not at all, and remove all but the newest O(keep) (0: none are removed).
+
+    Raises CAError, and removes nothing, when this CA is not whole: in time such backups would take the place of the good ones.
+    """
     store.require()
     opened = secret.get()
+    try:
+        check_whole(store, passphrase)
+    except CAError as exc:
+        raise CAError(f"No backup was written, and none was removed: {exc}", code=exc.code) from exc
     make_folder(folder)
     work = os.path.join(store.directory, WORK)
     make_folder(work)

@@ -156,7 +156,7 @@ class _Batch:
         if issuer.not_after <= self._now:
             raise ItemError(
                 f"{order.id}: the issuing CA of authority '{order.authority}' has expired ({iso(issuer.not_after)}), it signs nothing "
-                "any more. Renew it on the CA host, then run again.",
+                "any more. Nothing was issued. Run playbooks/ca.yml, which renews it or says what is in the way, then run again.",
                 code="issuer_expired",
             )
         if order.spki in self._compromised():

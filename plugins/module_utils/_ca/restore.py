@@ -19,19 +19,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
-from .._x509.parse import iso, load_certificate, to_leaf
+from .._x509.parse import iso
 from .backup import FOLDERS, MANIFEST, Manifest, backups_in, count_leaves
 from .durable import PRIVATE_FILE, explained, make_folder, replace_file, sync_folder
 from .errors import CAError
 from .freezing import RESTORED, standing_of, write_act
-from .known import check_known
 from .ledger import Ledger
 from .ledger_copy import check_integrity, overwrite, settle
-from .local import decrypt_key, open_key, read_chain
 from .lock import WAIT, locked
 from .passphrase import Passphrase
 from .sealed_archive import Opener, damaged
 from .store import LEDGER_FILE, Store
+from .wholeness import inspect_authority, inspect_pending, refuse_lost
 
 ASIDE_FOLDER = ".restoring"
 _LONGEST_FILE = 1 << 28
@@ -157,53 +156,16 @@ def _inspect(store: Store, manifest: Manifest, *, passphrase: Passphrase, where:
     if not store.has_ledger() or not store.names():
         raise damaged(where, f"it holds no {LEDGER_FILE} or no authority")
     check_integrity(store.ledger)
-    _inspect_pending(store, passphrase)
+    inspect_pending(store, passphrase)
     with Ledger.open(store.ledger) as ledger:
-        authorities = {name: _inspect_authority(store, ledger, name, passphrase) for name in store.names()}
-        _refuse_lost(store, ledger)
+        authorities = {name: inspect_authority(store, ledger, name, passphrase) for name in store.names()}
+        refuse_lost(store, ledger)
         if count_leaves(ledger) != dict(manifest.certificates):
             raise damaged(where, f"its ledger has other certificates than its {MANIFEST} says")
         rows = ledger.run(
             "SELECT authority, part, max(number) FROM crls WHERE pem IS NOT NULL GROUP BY authority, part"
         )
         return Content(manifest, authorities, {f"{row[0]}/{row[1]}": int(row[2]) for row in rows})
-
-
-def _inspect_authority(store: Store, ledger: Ledger, name: str, passphrase: Passphrase) -> dict[str, Any]:
-    if store.read_optional(name, "issuing.pem") is None and store.read_optional(name, "issuing.key") is None:
-        # That of a root which signs issuing CAs of other machines (ca_root).
-        parts = {
-            "root": to_leaf(load_certificate(store.read_text(name, "root.pem"), where=store.path(name, "root.pem")))
-        }
-    else:
-        chain = read_chain(store, name)
-        parts = {"root": chain.root, "issuing": chain.issuing}
-    check_known(ledger, name, [leaf.fingerprint for leaf in parts.values()])
-    keys = [part for part in parts if len(parts) == 1 or store.read_optional(name, f"{part}.key") is not None]
-    for part in keys:
-        open_key(store, name, part, passphrase, spki=parts[part].spki)
-    end = min(leaf.not_after for leaf in parts.values())
-    return {**{part: leaf.fingerprint for part, leaf in parts.items()}, "keys": keys, "not_after": iso(end)}
-
-
-def _inspect_pending(store: Store, passphrase: Passphrase) -> None:
-    """Keys that wait for a certificate from elsewhere: they are lost with the backup as well."""
-    for name in store.pending_names():
-        key = store.read_pending(name, "issuing.key")
-        if key is not None:
-            decrypt_key(key, path=store.pending_path(name, "issuing.key"), authority=name, passphrase=passphrase)
-
-
-def _refuse_lost(store: Store, ledger: Ledger) -> None:
-    rows = ledger.run(
-        "SELECT DISTINCT authority FROM certificates WHERE identity = '' AND name IN ('root', 'issuing') AND state != 'reserved'"
-    )
-    lost = sorted({str(row[0]) for row in rows} - set(store.names()))
-    if lost:
-        raise CAError(
-            f"Half a CA: the ledger knows {', '.join(lost)}, but there is no folder of it. Nothing was changed. Take another backup.",
-            code="half_ca",
-        )
 
 
 def _judge(store: Store, aside: Store, content: Content) -> tuple[str, bool]:

@@ -29,7 +29,7 @@ REMARKS = ('INSERT INTO "acts"', 'INSERT INTO "conditions"', 'INSERT INTO "sqlit
 def back_up(workshop: Workshop, **options: Any) -> Written:
     """A backup as the module writes it."""
     wanted = {"folder": str(workshop.folder / "backups"), "secret": workshop.passphrase(), "keep": 0, **options}
-    return write_backup(workshop.store, now=workshop.now, **wanted)
+    return write_backup(workshop.store, passphrase=workshop.passphrase(), now=workshop.now, **wanted)
 
 
 def drill(workshop: Workshop, file: str, *, secret: Passphrase | None = None) -> Content:
