@@ -103,7 +103,10 @@ class Bench:
         start = self._median(self.rounds, lambda: self.workplace.run(OURS, "start", [play(NODE, [no_op()])]).wall)
         crypto, ours = self.workplace.run(PEER, "crypto", [play(NODE, _crypto_tasks(self.folder))]), self._role()
         script = self._script()
-        signing = crypto.tasks["Certificates"], ours.tasks["certfleet.tls.tls_certificate : Issue | Sign all that the batch asks for"]
+        signing = (
+            crypto.tasks["Certificates"],
+            ours.tasks["certfleet.tls.tls_certificate : Issue | Sign all that the batch asks for"],
+        )
         print(f"{PAIRS} certificates on one host (ansible-playbook alone takes {start:.1f} s)")
         print(f"  ours              {ours.wall:7.1f} s, of which signing {signing[1]:6.2f} s")
         print(f"  community.crypto  {crypto.wall:7.1f} s, of which signing {signing[0]:6.2f} s")
