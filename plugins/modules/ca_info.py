@@ -12,8 +12,8 @@ description:
   - Reads the public half of all authorities and, for some identities, what the ledger knows of them.
   - Runs once for a batch, delegated to the CA host. It changes nothing, takes no lock and opens no key, so it never waits for
     certificates that are just being issued.
-  - A CA that does not exist yet, cannot be reached, is damaged, or whose clock is wrong (C(tls_clock_limit)) is an answer as well (RV(available), RV(message)), so that hosts
-    can still be looked at without it.
+  - A CA that does not exist yet, cannot be reached, is damaged, or whose clock is wrong (C(tls_clock_limit)) is an answer as well
+    (RV(available), RV(message)), so that hosts can still be looked at without it.
 extends_documentation_fragment:
   - certfleet.tls.attributes
   - certfleet.tls.attributes.info_module
