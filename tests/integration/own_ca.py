@@ -16,8 +16,8 @@ from .machines import on
 from .playbook import Run, run_playbook
 
 _QUERY = (
-    "import json, sqlite3, sys; "
-    "print(json.dumps(sqlite3.connect(sys.argv[1]).execute(sys.argv[2], sys.argv[3:]).fetchall()))"
+    "import json, sqlite3, sys; ledger = sqlite3.connect(f'file:{sys.argv[1]}?mode=ro', uri=True); "
+    "print(json.dumps(ledger.execute(sys.argv[2], sys.argv[3:]).fetchall()))"
 )
 
 
@@ -39,11 +39,10 @@ class OwnCa:
         extra = {**self.variables, **variables}
         return run_playbook(f"playbooks/{playbook}.yml", *arguments, limit="ca", extra=extra)
 
-    def issue(self, *identities: str, **fields: Any) -> dict[str, Any]:
-        """Have a certificate issued for each of them, with a new key; what the ledger knows of these then, by identity."""
-        requests = [_request(identity, **fields) for identity in identities]
+    def issue(self, *requests: dict[str, Any]) -> dict[str, Any]:
+        """Have what ask() asks for issued; what the ledger knows of it then, by identity."""
         playbook = str(Path(__file__).with_name("issue.yml"))
-        done = run_playbook(playbook, limit="ca", extra={**self.variables, "requests": requests})
+        done = run_playbook(playbook, limit="ca", extra={**self.variables, "requests": list(requests)})
         assert done.rc == 0, done.output
         known = (
             self.sql("SELECT identity, serial, state, pem FROM certificates WHERE spki = ?", request["spki"])
@@ -62,7 +61,8 @@ class OwnCa:
         on("ca", "rm", "-rf", self.folder)
 
 
-def _request(identity: str, **fields: Any) -> dict[str, Any]:
+def ask(identity: str, **fields: Any) -> dict[str, Any]:
+    """A request for a machine's certificate, with a new key."""
     key = new_key("ec-p256")
     asked = {
         "id": f"{identity}/https",

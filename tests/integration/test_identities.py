@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from .machines import Lab, on
-from .own_ca import OwnCa
+from .own_ca import OwnCa, ask
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def fleet(lab: Lab) -> Iterator[OwnCa]:
     ca = OwnCa("identities")
     made = ca.run("ca")
     assert made.rc == 0, made.output
-    ca.issue("robot-1", "robot-2", "robot-3")
+    ca.issue(ask("robot-1"), ask("robot-2"), ask("robot-3"))
     yield ca
     ca.remove()
 
@@ -59,8 +59,8 @@ def test_replace_and_decommission(fleet: OwnCa) -> None:
     listed = on("ca", "openssl", "crl", "-in", f"{fleet.directory}/authorities/fleet/crl.pem", "-noout", "-text")
     assert listed.count("Serial Number: ") == 2
     # The new machine gets a certificate, and another may take the name of the one that is gone.
-    assert fleet.issue("robot-2")["robot-2"]["state"] == "issued"
-    assert fleet.issue("robot-9", names=["DNS:robot-3.plant.example"])["robot-9"]["state"] == "issued"
+    issued = fleet.issue(ask("robot-2"), ask("robot-9", names=["DNS:robot-3.plant.example"]))
+    assert [item["state"] for item in issued.values()] == ["issued", "issued"]
     slip = fleet.run("decommission", tls_decommission_identity="robot-33")
     assert slip.failed == {"ca"}
     assert "knows no machine 'robot-33'" in " ".join(slip.output.split())
