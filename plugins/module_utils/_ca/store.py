@@ -112,6 +112,13 @@ class Store:
     def read(self, authority: str) -> Published:
         """The public half of an authority. Raises CAError when there is none, or only a part of one."""
         if not self.exists(authority):
+            if authority in self.pending_names():
+                raise CAError(
+                    f"The authority '{authority}' waits for its chain: it signs nothing until "
+                    f"{self.pending_path(authority, PENDING_CSR)} has been signed by its root and the chain is handed in (see the guide "
+                    "to authorities), then run again.",
+                    code="unknown_authority",
+                )
             known = ", ".join(self.names()) or "none"
             raise CAError(
                 f"There is no authority '{authority}' in {self.authorities} (there are: {known}). Correct the name, or add it "

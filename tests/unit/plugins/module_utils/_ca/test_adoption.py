@@ -67,6 +67,8 @@ def test_request_out_chain_in(empty: Workshop, company: Company) -> None:
     assert [f"have {path} (SPKI of its key: {spki}) signed" in warning for warning in found.warnings] == [True]
     assert empty.store.names() == []
     # It waits, and nothing changes meanwhile.
+    empty.create("other")
+    assert f"waits for its chain: it signs nothing until {path}" in empty.issue_one()["error"]["message"]
     before = snapshot(empty)
     again = empty.create(**ELSEWHERE)
     assert (again.due, again.request, again.warnings) == ([], found.request, found.warnings)
