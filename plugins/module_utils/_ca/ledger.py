@@ -8,6 +8,7 @@ Times are unix seconds and always given by the caller. Each method that writes i
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from .._x509.revocation_reasons import COMPROMISING
 from .durable import ASIDE, PRIVATE_FILE, explained, sync_folder
 from .errors import CAError
 from .failures import Failure, OpenFailure, failures_of, note, open_failures
@@ -28,7 +30,11 @@ IN_FORCE = (
     " AND name = json_extract(asked.value, '$[1]') AND state = 'issued' AND spki = json_extract(asked.value, '$[2]')"
     " ORDER BY certificates.id DESC"
 )
-# How many of the newest leaves of a certificate ca_info tells of, besides the one in service and the revoked ones.
+CHOICE = (
+    "SELECT name, id, state, installed_at, not_after, revocation_reason, gone_at FROM certificates"
+    " WHERE identity = ? AND state != 'reserved'"
+)
+# How many of the newest leaves of a certificate ca_info tells of, besides the one in service and those that identify nobody.
 NEWEST = 3
 
 
@@ -38,6 +44,7 @@ class Entry:
 
     C(state): C(reserved) (a serial), C(issued) (in force), C(superseded) (a newer one is in service), C(revoked), C(expired).
     C(lifetime): the seconds that were asked for, which the issuer's end may have cut short; None where it is not known.
+    C(gone_at): when the machine that had it was replaced or decommissioned.
     """
 
     serial: str
@@ -58,6 +65,7 @@ class Entry:
     lifetime: int | None = None
     revoked_at: int | None = None
     revocation_reason: str | None = None
+    gone_at: int | None = None
     id: int = field(default=0, compare=False)
 
 
@@ -107,8 +115,10 @@ class Ledger:
         with cls(_connect(aside, busy_timeout=0), aside) as ledger:
             ledger._migrate()
         with explained("make", path):
-            os.link(aside, path)
-            os.unlink(aside)
+            # Whoever makes one holds the CA's lock. A link would refuse to replace one too, but leave two names when it is killed.
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+            os.rename(aside, path)
             sync_folder(os.path.dirname(path))
 
     @classmethod
@@ -205,16 +215,15 @@ class Ledger:
     def leaves_of(self, identities: Iterable[str], *, now: int, newest: int = NEWEST) -> dict[str, list[Entry]]:
         """What a verdict needs to know of these identities' leaves, newest first; identities without any are left out.
 
-        That is for each certificate the newest few, the one brought into service last, and all revoked ones.
+        That is for each certificate the newest few, the one brought into service last, and what identifies nobody although it was
+        signed: revoked ones until their end, those of a compromised key or a machine that is gone also after it.
         """
         found = {}
         for identity in identities:
             ids = choose(
-                self.run(
-                    "SELECT name, id, state, installed_at FROM certificates WHERE identity = ? AND state != 'reserved'",
-                    (identity,),
-                ),
+                self.run(CHOICE, (identity,)),
                 newest=newest,
+                now=now,
             )
             if ids:
                 found[identity] = [self._entry(number, now=now) for number in ids]
@@ -367,16 +376,17 @@ def _connect(path: str, *, busy_timeout: float) -> sqlite3.Connection:
     return connection
 
 
-def choose(rows: Iterable[Iterable[Any]], *, newest: int) -> list[int]:
-    """Ids, newest first, of what leaves_of() tells; rows are (name, id, state, installed_at)."""
-    by_name: dict[str, list[tuple[int, str, int | None]]] = {}
-    for name, number, state, installed_at in rows:
-        by_name.setdefault(name, []).append((number, state, installed_at))
+def choose(rows: Iterable[Iterable[Any]], *, newest: int, now: int) -> list[int]:
+    """Ids, newest first, of what leaves_of() tells; rows are those of CHOICE."""
+    by_name: dict[str, list[tuple[int, int | None]]] = {}
     chosen: set[int] = set()
+    for name, number, state, installed_at, not_after, reason, gone_at in rows:
+        by_name.setdefault(name, []).append((number, installed_at))
+        if state == "revoked" and (not_after >= now or reason in COMPROMISING or gone_at is not None):
+            chosen.add(number)
     for certificates in by_name.values():
-        chosen.update(sorted((number for number, _state, _at in certificates), reverse=True)[:newest])
-        chosen.update(number for number, state, _at in certificates if state == "revoked")
-        in_service = max(((at, number) for number, _state, at in certificates if at is not None), default=None)
+        chosen.update(sorted((number for number, _at in certificates), reverse=True)[:newest])
+        in_service = max(((at, number) for number, at in certificates if at is not None), default=None)
         if in_service:
             chosen.add(in_service[1])
     return sorted(chosen, reverse=True)
@@ -399,6 +409,7 @@ _PLAIN_COLUMNS = (
     "lifetime",
     "revoked_at",
     "revocation_reason",
+    "gone_at",
 )
 
 
