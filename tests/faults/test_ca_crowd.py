@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from .ca_case import CACase
-from .ca_room import Room
+from .ca_room import CA, Room, shell
 
 ISSUERS = 8
 EACH = 200
@@ -33,3 +35,26 @@ def test_eight_issuers(ca_case: CACase, room: Room) -> None:
     ca_case.note(f"nothing: all {ISSUERS} get what they asked for, the last one after {slowest:.1f} s")
     ca_case.afterwards(f"{len(told)} certificates, all serials different")
     ca_case.converges(room.issue("robot-0"))
+
+
+@pytest.mark.slow
+def test_writer_that_hangs(ca_case: CACase, room: Room) -> None:
+    """a process that holds the CA's lock and does not go on"""
+    room.create()
+    ca_case.begin()
+    # Without its files: what started it would wait for it otherwise.
+    shell(f"flock {CA}/lock sleep {2 * LONGEST} </dev/null >/dev/null 2>&1 &")
+    try:
+        answer = room.issue("robot-1")
+    finally:
+        release()
+    ca_case.told(answer, "has been writing to the CA for 60 s", "Nothing was changed", code="locked")
+    assert answer.seconds < LONGEST + 30
+    ca_case.unharmed()
+    ca_case.converges(room.issue("robot-1"))
+
+
+def release() -> None:
+    """End whoever holds the lock, by its id."""
+    holders = f"awk -v inode=:$(stat -c %i {CA}/lock) 'index($6, inode) {{print $5}}' /proc/locks"
+    shell(f"kill $({holders})")
