@@ -335,9 +335,10 @@ def test_a_backup_of_something_else_is_refused(workshop: Workshop) -> None:
 
 def test_a_ledger_of_a_newer_release(workshop: Workshop) -> None:
     secret = workshop.passphrase().get()
+    now = workshop.sql("SELECT version FROM schema_version")[0][0]
     workshop.sql("UPDATE schema_version SET version = 99")
     inside = Path(workshop.store.ledger).read_bytes()
-    workshop.sql("UPDATE schema_version SET version = 3")
+    workshop.sql("UPDATE schema_version SET version = ?", now)
     content = {**members(back_up(workshop).file, secret), "ledger.sqlite": inside}
     with pytest.raises(CAError, match="newer certfleet") as caught:
         drill(workshop, seal_members(workshop.folder / "new.backup", dict(content), secret))
