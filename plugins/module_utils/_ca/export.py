@@ -29,11 +29,10 @@ _PAGES: dict[str, tuple[int, str]] = {
     "certificate": (
         1,
         """
-        SELECT id, serial, authority, issuer, identity, name, profile, common_name, names, spki, fingerprint, not_before, not_after,
-            lifetime, state, why, reserved_at, issued_at, installed_at, revoked_at, revocation_reason, (
-                SELECT outcome FROM outcomes WHERE outcomes.identity = certificates.identity AND outcomes.name = certificates.name
-                AND outcomes.fingerprint = certificates.fingerprint ORDER BY outcomes.id DESC LIMIT 1
-            ) AS outcome
+        SELECT certificates.*, (
+            SELECT outcome FROM outcomes WHERE outcomes.identity = certificates.identity AND outcomes.name = certificates.name
+            AND outcomes.fingerprint = certificates.fingerprint ORDER BY outcomes.id DESC LIMIT 1
+        ) AS outcome
         FROM certificates WHERE id > ? ORDER BY id LIMIT ?
         """,
     ),
@@ -77,10 +76,7 @@ _PAGES: dict[str, tuple[int, str]] = {
     "condition": (1, "SELECT name, said, at FROM conditions WHERE name > ? ORDER BY name LIMIT ?"),
 }
 _NUMBERED = ("certificate", "outcome", "act")
-_TIMES = frozenset(
-    "at not_before not_after reserved_at issued_at installed_at revoked_at pinned_at first_at last_at put_right_at this_update"
-    " next_update".split()
-)
+_TIMES = frozenset(("at", "not_before", "not_after", "this_update", "next_update"))
 
 
 def export(path: str, *, store: Store, now: int, check: bool = False) -> dict[str, Any]:
@@ -119,7 +115,11 @@ def _lines(ledger: Ledger, counted: Counter[str], *, now: int) -> Iterator[bytes
 
 
 def _values(row: dict[str, Any], *, now: int) -> dict[str, Any]:
-    told = {column: iso(value) if column in _TIMES else value for column, value in row.items() if value is not None}
+    told = {
+        column: iso(value) if column in _TIMES or column.endswith("_at") else value
+        for column, value in row.items()
+        if value is not None and column != "pem"
+    }
     if "serial" in row:
         told.update(names=json.loads(row["names"]), why=row["why"].split())
         if row["state"] in ("issued", "superseded") and row["not_after"] < now:

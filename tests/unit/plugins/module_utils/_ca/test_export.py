@@ -87,6 +87,18 @@ def test_every_table_of_the_ledger_is_in_it(workshop: Workshop, path: Path) -> N
     assert {row[0] for row in tables} - mentioned == {"schema_version"}
 
 
+def test_every_column_of_a_certificate_is_in_it_but_the_certificate(workshop: Workshop, path: Path) -> None:
+    """Also those that a later version adds."""
+    workshop.install(workshop.issue_one())
+    columns = [row[1] for row in workshop.sql("PRAGMA table_info(certificates)")]
+    (row,) = workshop.sql("SELECT * FROM certificates ORDER BY id DESC LIMIT 1")
+    written(workshop, path)
+    leaf = lines(path, "certificate")[-1]
+    expected = {column for column, value in zip(columns, row, strict=True) if value is not None}
+    assert set(leaf) == expected - {"pem"} | {"kind", "outcome"}
+    assert {leaf[column] for column in leaf if column.endswith("_at")} == {"2027-01-15T08:00:00Z"}
+
+
 def test_again_changes_nothing_and_a_check_writes_nothing(workshop: Workshop, path: Path) -> None:
     assert written(workshop, path, check=True)["changed"]
     assert not path.exists()
