@@ -13,11 +13,11 @@ import functools
 from .._x509.build import build_ca_csr, build_issuing
 from .._x509.constraints import Constraints, constraints_of
 from .._x509.crypto import x509
+from .._x509.judge import BACKDATE
 from .._x509.keys import spki_of
 from .._x509.parse import iso, load_certificate, to_leaf
 from .._x509.revocation_reasons import COMPROMISING
 from .durable import make_folder, remove_folder, replace_file
-from .issue import BACKDATE
 from .ledger import Ledger
 from .local import Chain, open_key
 from .own_certificates import describe_limits, enter, longest_life, refuse_narrowing, settle

@@ -16,6 +16,7 @@ from .._x509.constraints import Constraints, constraints_of
 from .._x509.crl import parse_crls
 from .._x509.crypto import serialization, x509
 from .._x509.errors import X509Error
+from .._x509.judge import BACKDATE
 from .._x509.keys import key_to_pem, new_key
 from .._x509.parse import Leaf, describe, is_issued_by, iso, load_certificate, to_leaf
 from .._x509.revocation_reasons import COMPROMISING
@@ -23,7 +24,6 @@ from .ceremony import Ceremony, Held, Request
 from .crl import FILES, Issuer, Standing, publish_crl, standing_of
 from .durable import explained, replace_file
 from .errors import CAError
-from .issue import BACKDATE
 from .known import check_known
 from .ledger import Entry, Ledger, Signed, to_entry
 from .local import open_key

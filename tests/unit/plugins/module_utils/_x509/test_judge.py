@@ -296,7 +296,7 @@ SERIALS = st.integers(min_value=1, max_value=2**127).map(lambda number: f"{numbe
 @given(
     st.integers(min_value=1, max_value=3650),
     st.integers(min_value=0, max_value=2 * 3650 * DAY),
-    st.floats(0.01, 0.99),
+    st.floats(0.01, 0.9),
     SERIALS,
 )
 def test_due_exactly_from_the_renewal_point_on(days: int, age: int, share: float, serial: str) -> None:
@@ -321,7 +321,8 @@ def test_by_default_the_last_third_of_the_life_is_the_window(lifetime: int, seri
 
 @given(st.integers(min_value=3, max_value=10**9), st.integers(min_value=0, max_value=10**9), SERIALS)
 def test_a_leaf_that_was_cut_short_is_not_due_from_its_birth_on(lifetime: int, more: int, serial: str) -> None:
-    leaf = replace(LEAF, serial=serial, not_before=NOW, not_after=NOW + lifetime)
+    # As the CA backdates them.
+    leaf = replace(LEAF, serial=serial, not_before=NOW - min(3600, lifetime // 10), not_after=NOW + lifetime)
     assert renewal_due_at(leaf, lifetime + more) == renewal_due_at(leaf, None)
 
 
