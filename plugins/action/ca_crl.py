@@ -11,8 +11,8 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.certfleet.tls.plugins.plugin_utils._ca_call import CACallError, ca_host, call_ca, options_of
 
-_OPTIONS = ("directory", "passphrase_file", "passphrase_command", "authorities", "published")
-_FIELDS = ("changed", "crls", "due", "problems", "diff", "warnings")
+_OPTIONS = ("directory", "passphrase_file", "passphrase_command", "authorities", "published", "published_complete")
+_FIELDS = ("changed", "crls", "due", "problems", "forgotten", "diff", "warnings")
 
 
 class ActionModule(ActionBase):
@@ -30,6 +30,7 @@ class ActionModule(ActionBase):
             "crls": {},
             "due": [],
             "problems": {},
+            "forgotten": [],
             "available": True,
             "message": "",
             "ca_host": ca_host(self, task_vars),

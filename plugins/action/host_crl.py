@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
@@ -45,13 +45,16 @@ class ActionModule(ActionBase):
     def _handed_over(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         items = [dict(item) for item in self._task.args.get("crls") or ()]
         if not items:
-            return {"changed": False, "absent": False, "files": []}
+            return {"changed": False, "absent": False, "files": [], "published": []}
         given = self._task.args.get("ca")
         ca = read_ca(task_vars, {"ca": given if given is not None else task_vars.get(CRL_VARIABLE)}) or {}
         if not ca.get("available"):
             return self._without_ca(str(ca.get("message") or "the CA was not asked"), task_vars)
         crls = [_crls_of(ca, str(item.get("authority") or ""), is_der=_is_der(item)) for item in items]
-        orders = [{**_order(item), "content": _content(item, found)} for item, found in zip(items, crls)]
+        orders = [
+            {**_order(item), "content": _content(item, found), "hold": _is_forgotten(ca, item)}
+            for item, found in zip(items, crls)
+        ]
         arguments = {"crls": items, "orders": orders}
         try:
             answer: dict[str, Any] = self._execute_module(
@@ -62,6 +65,14 @@ class ActionModule(ActionBase):
             return {field: gone[field] for field in ("absent", "changed", "said", "msg")}
         # What they were is of no interest to anybody, and long.
         answer.pop("invocation", None)
+        held = [file.pop("held", None) for file in answer.get("files") or ()]
+        if not answer.get("failed"):
+            answer["published"] = [
+                told
+                for item, content, found in zip(items, held, crls)
+                if content
+                for told in _published(ca, item, content, found)
+            ]
         if answer.get("changed"):
             answer.setdefault("warnings", []).extend(_incomplete(ca, items))
         return answer
@@ -96,6 +107,10 @@ def _crls_of(ca: Mapping[str, Any], authority: str, *, is_der: bool) -> list[Crl
     if is_der:
         # It holds one alone: whatever became of that of a root elsewhere, revocations get there.
         found = found[:1]
+    if told.get("forgotten"):
+        # The CA does not know what it has signed last, and its servers are asked for that first.
+        is_whole = found and all(crl.next_update > time.time() for crl in found) and is_crl_of(found[0], issuers[0])
+        return found if is_whole else []
     for crl in found:
         if not any(is_crl_of(crl, issuer) for issuer in issuers):
             raise EngineError(
@@ -116,7 +131,34 @@ def _is_der(item: Mapping[str, Any]) -> bool:
     return str(item.get("format") or "pem") == "der"
 
 
+def _is_forgotten(ca: Mapping[str, Any], item: Mapping[str, Any]) -> bool:
+    return bool(ca["crls"][item["authority"]].get("forgotten"))
+
+
+def _published(
+    ca: Mapping[str, Any], item: Mapping[str, Any], content: str, known: list[Crl]
+) -> Iterator[dict[str, Any]]:
+    """Those CRLs of a file that the authority's keys have signed, not before the ones that the restored CA has."""
+    told, raw = ca["crls"][item["authority"]], base64.b64decode(content)
+    text = raw.decode("ascii", "replace")
+    if _is_der(item):
+        text = f"-----BEGIN X509 CRL-----\n{base64.encodebytes(raw).decode()}-----END X509 CRL-----\n"
+    issuers = parse_bundle(str(told["chain"]) + str(told["anchors"]), where=f"authority '{item['authority']}'")
+    try:
+        found = parse_crls(text, where=str(item.get("path")))
+    except X509Error:
+        # What is damaged tells nothing.
+        return
+    for crl in found:
+        if any(is_crl_of(crl, issuer) for issuer in issuers):
+            number = max((other.number for other in known if other.issuer == crl.issuer), default=-1)
+            if crl.number >= number:
+                yield {"pem": crl.pem, "is_newer": crl.number > number}
+
+
 def _content(item: Mapping[str, Any], crls: list[Crl]) -> str:
+    if not crls:
+        return ""
     if _is_der(item):
         return base64.b64encode(crls[0].der).decode()
     return base64.b64encode("".join(crl.pem for crl in crls).encode()).decode()

@@ -13,7 +13,8 @@ description:
     its issuing CA, and one of its root.
   - Signs a new one when revocations have changed, or a third of the life of the last one is over, so that daily runs renew it long
     before it ends. A server that checks CRLs refuses everybody once one has ended.
-  - Numbers always rise, also after an older backup was restored.
+  - Numbers always rise, also after an older backup was restored. Then none is signed before it is known what was revoked since;
+    see O(published) and O(published_complete).
   - M(certfleet.tls.host_crl) hands the CRLs to servers.
 extends_documentation_fragment:
   - certfleet.tls.attributes
@@ -41,6 +42,14 @@ options:
     type: list
     elements: str
     default: []
+  published_complete:
+    description:
+      - Whether nothing later than O(published) is out in the world, since all servers that have CRLs were asked. It only counts after a
+        backup was restored, as long as no CRL in O(published) tells what was revoked since.
+      - Without it, no CRL is signed then. With it, the one in place is left until its last third, or until something is revoked
+        again; then one is signed that does not know the others.
+    type: bool
+    default: false
 requirements:
   - cryptography >= 38
 notes:
@@ -97,6 +106,12 @@ crls:
       description: Whether there is one for each certificate of the chain. Servers that check the whole chain need them all.
       returned: always
       type: bool
+    forgotten:
+      description:
+        - Whether the CA was restored from a backup, and has signed none since, so that those which are out there may list more.
+          M(certfleet.tls.host_crl) then puts none over another one, and tells what there is on the host.
+      returned: always
+      type: bool
     chain:
       description: The issuing CA (and what lies between it and the root) as PEM.
       returned: always
@@ -105,6 +120,12 @@ crls:
       description: The root certificate as PEM.
       returned: always
       type: str
+forgotten:
+  description: The authorities of which C(forgotten) is true.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 due:
   description: What was done, or in check mode would be done, as sentences. Empty when all is well.
   returned: success
@@ -152,6 +173,7 @@ def argument_spec() -> dict[str, Any]:
         **passphrase_options(),
         "authorities": {"type": "list", "elements": "str"},
         "published": {"type": "list", "elements": "str", "default": []},
+        "published_complete": {"type": "bool", "default": False},
     }
 
 
@@ -161,7 +183,7 @@ def main() -> None:
     if not HAS_CRYPTOGRAPHY:
         module.fail_json(msg=missing_required_lib(NEEDED), exception=CRYPTOGRAPHY_ERROR, code="missing_library")
     store = Store(module.params["directory"])
-    result: dict[str, Any] = {"changed": False, "crls": {}, "due": [], "problems": {}}
+    result: dict[str, Any] = {"changed": False, "crls": {}, "due": [], "problems": {}, "forgotten": []}
     try:
         store.require()
         names = module.params["authorities"] or store.names()
@@ -174,6 +196,7 @@ def main() -> None:
             result["problems"][name] = str(exc)
             continue
         result["crls"][name] = _told(found)
+        result["forgotten"] += [name] if found.forgotten else []
         result["due"] += [f"{name}: {sentence}" for sentence in due]
         if due:
             result["changed"] = True
@@ -187,10 +210,12 @@ def main() -> None:
 def _look_after(name: str, store: Store, module: AnsibleModule) -> tuple[Found, list[dict[str, Any]], list[str]]:
     """(how the CRLs stand, how they stood before, what is or would be done)."""
     now, published = int(time.time()), "\n".join(module.params["published"])
-    before = look(store, name, published=published, now=now)
+    is_complete = bool(module.params["published_complete"])
+    before = look(store, name, published=published, is_complete=is_complete, now=now)
     if module.check_mode or not before.due:
         return before, _parts(before), before.due
-    found, done = refresh(store, name, passphrase=passphrase_from(module.params), published=published, now=now)
+    passphrase = passphrase_from(module.params)
+    found, done = refresh(store, name, passphrase=passphrase, published=published, is_complete=is_complete, now=now)
     return found, _parts(before), done
 
 
@@ -198,6 +223,7 @@ def _told(found: Found) -> dict[str, Any]:
     return {
         "pem": "".join(crl.pem for crl in found.crls),
         "parts": _parts(found),
+        "forgotten": found.forgotten,
         "complete": len(found.crls) == len(found.chain.sent) + 1,
         "chain": "".join(leaf.pem for leaf in found.chain.sent),
         "anchors": found.chain.root.pem,

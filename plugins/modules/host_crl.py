@@ -12,6 +12,8 @@ description:
   - Puts the CRLs that M(certfleet.tls.ca_crl) answered into a file, and has the service read it. The signatures are checked on the
     controller, with the authority's own certificates.
   - Never puts an older CRL over a newer one.
+  - Where the CA was restored from a backup and has signed none since (RV(certfleet.tls.ca_crl#module:crls.forgotten)), puts none over
+    another, which may list more, and tells which there are.
   - Where the service does not take the new file, the former one is put back, and the service reads that.
   - A run that is cut off between the file and the service leaves a mark, and the next one tells the service.
 extends_documentation_fragment:
@@ -101,6 +103,14 @@ files:
   type: list
   elements: dict
   sample: [{path: /etc/nginx/thing_clients-crl.pem, state: replaced, said: ''}]
+published:
+  description:
+    - CRLs of the authorities that were on the host, at least as new as the CA's, where the CA was restored from a backup.
+    - They are for O(certfleet.tls.ca_crl#module:published). C(is_newer) says that the CA does not know them.
+  returned: when the host was reached and there is a CA
+  type: list
+  elements: dict
+  sample: []
 absent:
   description: Whether the host could not be reached.
   returned: always
@@ -111,6 +121,7 @@ said:
   type: str
 """
 
+import base64
 import signal
 from typing import Any
 
@@ -150,7 +161,7 @@ def main() -> None:
 
 
 def _hand_over(order: dict[str, Any], module: AnsibleModule, result: dict[str, Any]) -> dict[str, str]:
-    """One file; what is changed goes into the result."""
+    """One file; what is changed goes into the result. One that is held is told as it was."""
     path = str(order.get("path"))
     try:
         plan = plan_for(Wanted.from_order(order))
@@ -166,7 +177,8 @@ def _hand_over(order: dict[str, Any], module: AnsibleModule, result: dict[str, A
             f"{path}: {exc.filename or path} could not be written: {exc.strerror}. Run with become, and check the disk."
         )
         return {"path": path, "state": "failed", "said": said}
-    return {"path": path, "state": plan.state, "said": ""}
+    held = {"held": base64.b64encode(plan.former).decode()} if plan.wanted.hold and plan.former else {}
+    return {"path": path, "state": plan.state, "said": "", **held}
 
 
 if __name__ == "__main__":

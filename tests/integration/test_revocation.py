@@ -229,6 +229,28 @@ def test_service_that_does_not_take_the_new_crl_goes_on_with_the_former_one(mutu
     assert "400 The SSL certificate error" in mutual_tls.answer("thing-2")
 
 
+def test_restored_ca_learns_back_from_the_server_what_it_has_forgotten(mutual_tls: MutualTls) -> None:
+    assert mutual_tls.answer("thing-1") == "things only 200"
+    backup = f"{DIRECTORY}.old"
+    on("ca", "cp", "-a", DIRECTORY, backup)
+    try:
+        mutual_tls.run("playbooks/revoke.yml", tls_revoke_identity="client", tls_revoke_name="thing-1")
+        assert "400 The SSL certificate error" in mutual_tls.answer("thing-1")
+        before = mutual_tls.number()
+    finally:
+        on("ca", "sh", "-c", f"rm -rf {DIRECTORY} && mv {backup} {DIRECTORY}")
+    mark = "INSERT INTO conditions (name, said, at) VALUES ('restored', 'x', unixepoch())"
+    run = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()"
+    on("ca", "python3", "-c", run, f"{DIRECTORY}/ledger.sqlite", mark)
+    mutual_tls.run("playbooks/crl.yml")
+    assert mutual_tls.number() > before
+    assert "400 The SSL certificate error" in mutual_tls.answer("thing-1")
+    # Once is enough.
+    again = mutual_tls.run("playbooks/crl.yml")
+    said = "authority 'thing_clients': the CA was restored from a backup. What its issuing CA"
+    assert (again.changed, said in " ".join(again.output.split())) == ({}, False)
+
+
 def test_revoked_robot_is_due_in_the_next_run(converged: Lab) -> None:
     before = served(converged.endpoint("robot-1"))
     extra = {"tls_revoke_serial": _serial(before), "tls_revoke_reason": "superseded"}

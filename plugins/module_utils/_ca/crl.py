@@ -50,7 +50,8 @@ class Issuer:
 class Standing:
     """One CRL as it is: C(crl) is the one in place, C(due) says why another one is to be signed (None: it is not).
 
-    C(missed): what is on CRLs and not revoked in the ledger, which an older backup has forgotten.
+    C(missed): what is on CRLs and not revoked in the ledger, which an older backup has forgotten. C(forgotten): the CA was restored,
+    and what its key has revoked since is not known, so that another CRL would take that back.
     """
 
     issuer: Issuer
@@ -59,6 +60,7 @@ class Standing:
     revoked: tuple[Revoked, ...] = ()
     missed: tuple[Revoked, ...] = ()
     highest: int = 0
+    forgotten: bool = False
 
 
 @dataclass
@@ -87,31 +89,44 @@ class Found:
         return said
 
     @property
+    def forgotten(self) -> bool:
+        """Whether the CA was restored, and CRLs of its issuing CA that are out there may know of more revocations."""
+        return any(standing.forgotten for standing in self.standings if standing.issuer.part == "issuing")
+
+    @property
     def crls(self) -> list[Crl]:
         """All that a server needs which checks the whole chain, the issuing CA's first."""
         return [standing.crl for standing in self.standings if standing.crl] + self.elsewhere
 
 
-def look(store: Store, authority: str, *, published: str = "", now: int) -> Found:
+def look(store: Store, authority: str, *, published: str = "", is_complete: bool = False, now: int) -> Found:
     """How an authority's CRLs stand; changes nothing and opens no key.
 
     O(published): CRLs (PEM) of this authority that are out in the world, or were signed elsewhere. Others' are left aside.
+    O(is_complete): nothing later than these is out there, as far as can be known.
     """
     with Ledger.open(store.ledger) as ledger:
-        return _look(store, ledger, authority, published=_read_published(published), now=now)
+        return _look(store, ledger, authority, published=_read_published(published), is_complete=is_complete, now=now)
 
 
 def refresh(
-    store: Store, authority: str, *, passphrase: Passphrase, published: str = "", now: int, wait: float = WAIT
+    store: Store,
+    authority: str,
+    *,
+    passphrase: Passphrase,
+    published: str = "",
+    is_complete: bool = False,
+    now: int,
+    wait: float = WAIT,
 ) -> tuple[Found, list[str]]:
     """Sign what is due; returns how the CRLs stand then, and what was done. Takes the lock only where something is due."""
-    found = look(store, authority, published=published, now=now)
+    found = look(store, authority, published=published, is_complete=is_complete, now=now)
     if not found.due:
         return found, []
     with locked(store.directory, wait=wait), Ledger.open(store.ledger) as ledger:
         ledger.refuse_frozen()
         # Another process may have been faster.
-        found = _look(store, ledger, authority, published=_read_published(published), now=now)
+        found = _look(store, ledger, authority, published=_read_published(published), is_complete=is_complete, now=now)
         done = found.due
         for standing in found.standings:
             if standing.due:
@@ -122,6 +137,7 @@ def refresh(
                 standing.crl = publish_crl(
                     ledger, issuer, key=key, revoked=standing.revoked, above=standing.highest, now=now
                 )
+                standing.forgotten = False
         if found.taken_back:
             _note_taken_back(ledger, found, authority, now=now)
         if found.arrived:
@@ -183,24 +199,49 @@ def standing_of(ledger: Ledger, issuer: Issuer, *, published: Iterable[Crl] = ()
     )
     if crl is not None and numbers.get(crl.number):
         wrong = "the one in place was signed by a run that was cut short before the ledger had it"
-    elif crl is not None and _is_from_backup(ledger, issuer, crl):
+    restored_at = _restored_at(ledger, issuer)
+    if crl is not None and not wrong and restored_at is not None:
         wrong = "the CA was restored from a backup, and later ones than that in place may have been published"
     due = wrong or _why_due(crl, issuer, revoked=revoked, missed=missed, highest=highest, now=now)
-    return Standing(issuer, crl, due, revoked, missed, highest)
+    told = any(item.number >= (crl.number if crl else 0) for item in known if item is not crl)
+    return Standing(issuer, crl, due, revoked, missed, highest, forgotten=restored_at is not None and not told)
 
 
-def _is_from_backup(ledger: Ledger, issuer: Issuer, crl: Crl) -> bool:
-    """Whether none has been signed since the CA was restored."""
-    return bool(
-        ledger.run(
-            "SELECT 1 FROM conditions WHERE name = 'restored' AND at >="
-            " coalesce((SELECT reserved_at FROM crls WHERE issuer = ? AND number = ?), 0)",
-            (issuer.certificate.spki, crl.number),
-        )
+def _restored_at(ledger: Ledger, issuer: Issuer) -> int | None:
+    """When the CA was restored, where this key has signed no CRL since."""
+    rows = ledger.run(
+        "SELECT at FROM conditions WHERE name = 'restored' AND at >="
+        " coalesce((SELECT max(reserved_at) FROM crls WHERE issuer = ? AND pem IS NOT NULL), 0)",
+        (issuer.certificate.spki,),
     )
+    return int(rows[0][0]) if rows else None
 
 
-def _look(store: Store, ledger: Ledger, authority: str, *, published: Sequence[Crl], now: int) -> Found:
+def _hold_back(found: Found, ledger: Ledger, standing: Standing, *, is_complete: bool, now: int) -> None:
+    """After a restore no CRL is signed that would take revocations back, unless servers would soon refuse everybody without it.
+
+    Whoever has revoked something since then has been told, and must not wait.
+    """
+    issuer, crl = standing.issuer, standing.crl
+    restored_at = _restored_at(ledger, issuer) or 0
+    said = f"authority '{issuer.authority}': the CA was restored from a backup. What its {issuer.part} CA has revoked since is on the CRLs "
+    give = "give the last one that was published to ca_crl as 'published' (crl.yml: tls_crl_published), or revoke those certificates again."
+    listed = {item.serial for item in crl.revoked} if crl else set()
+    is_urgent = any(item.at >= restored_at and item.serial not in listed for item in standing.revoked)
+    if is_complete and (is_urgent or crl is None or 3 * (crl.next_update - now) < issuer.lifetime):
+        found.warnings.append(f"{said}that are out there, and not on the new one, which takes their place: {give}")
+        return
+    until = f" until {iso(crl.next_update - issuer.lifetime // 3)}" if crl and is_complete else ""
+    found.warnings.append(
+        f"{said}that are out there, and another one would take their place, so none is signed{until}. crl.yml learns it from servers "
+        f"that have one (tls_trust_crls). Where there are none, {give}"
+    )
+    standing.due = None
+
+
+def _look(
+    store: Store, ledger: Ledger, authority: str, *, published: Sequence[Crl], is_complete: bool, now: int
+) -> Found:
     chain, policy = read_chain(store, authority), read_policy(store, authority)
     check_known(ledger, authority, store.read(authority).fingerprints.values())
     found = Found(chain)
@@ -209,13 +250,8 @@ def _look(store: Store, ledger: Ledger, authority: str, *, published: Sequence[C
             issuer = Issuer(authority, part, certificate, store.path(authority, FILES[part]), policy.crl_lifetime)
             standing = standing_of(ledger, issuer, published=published, now=now)
             found.standings.append(standing)
-            is_told = any(is_crl_of(crl, certificate) for crl in published)
-            if standing.crl and not is_told and _is_from_backup(ledger, issuer, standing.crl):
-                found.warnings.append(
-                    f"authority '{authority}': the CA was restored from a backup. What its {part} CA has revoked since is on the CRLs "
-                    "that are out there, and not on the new one, which takes their place. Give the last one that was published to "
-                    "ca_crl as 'published' (crl.yml: tls_crl_published), or revoke those certificates again."
-                )
+            if standing.forgotten:
+                _hold_back(found, ledger, standing, is_complete=is_complete, now=now)
     signed_here = [standing.issuer.certificate for standing in found.standings]
     others = [leaf for leaf in (*chain.above, chain.root) if leaf not in signed_here]
     in_place = _in_place(found, store, authority) if others else []

@@ -32,7 +32,10 @@ _HASH = re.compile(r"^(?:issuer name hash=)?([0-9a-f]{8})$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Wanted:
-    """One file. C(content) is that of the file, PEM or DER; uid and gid -1 leave the owner as it is."""
+    """One file. C(content) is that of the file, PEM or DER; uid and gid -1 leave the owner as it is.
+
+    C(hold): it takes the place of no other, since that may list more.
+    """
 
     path: str
     content: bytes
@@ -40,6 +43,7 @@ class Wanted:
     uid: int
     gid: int
     method: Method
+    hold: bool = False
 
     @classmethod
     def from_order(cls, order: Mapping[str, Any]) -> Wanted:
@@ -57,6 +61,7 @@ class Wanted:
             uid=_id_of(order.get("owner"), "user", where=path),
             gid=_id_of(order.get("group"), "group", where=path),
             method=method_of(order.get("reload"), where=path, files=(real, os.path.dirname(real))),
+            hold=bool(order.get("hold")),
         )
 
     @property
@@ -114,7 +119,9 @@ def plan_for(wanted: Wanted) -> Plan:
             f"{wanted.path}: its folder is not there. Make it, or install the service first. Nothing was changed."
         )
     former = _content(wanted.path)
-    plan = Plan(wanted, former, write=former != wanted.content, told=not os.path.lexists(wanted.mark))
+    is_held = wanted.hold and (former is not None or not wanted.content)
+    write = former != wanted.content and not is_held
+    plan = Plan(wanted, former, write=write, told=not os.path.lexists(wanted.mark))
     if former is not None:
         plan.deviations = _deviations(wanted)
         if plan.write:

@@ -147,6 +147,33 @@ def test_older_one_is_refused(site: Site, workshop: Workshop, tmp_path: Path) ->
     assert parse_crl(path.read_text()).number == newer.crls[0].number
 
 
+@pytest.mark.parametrize("form", ["pem", "der"])
+def test_what_servers_have_is_told_to_a_restored_ca(site: Site, tmp_path: Path, form: str) -> None:
+    path, plant = tmp_path / "crl", Workshop(tmp_path / "plant")
+    plant.now = int(time.time())
+    for name in ("fleet", "things"):
+        plant.create(name)
+    old, newer = crls_of(plant), crls_of(plant, now=plant.now + 11 * DAY)
+    assert hand_over(site, told(newer), path, format=form)[0] == 0
+    before = path.read_bytes()
+    rc, result, _output = hand_over(site, told(old, forgotten=True), path, format=form)
+    assert (rc, result["changed"], path.read_bytes()) == (0, False, before)
+    assert result["published"][0] == {"pem": newer.crls[0].pem, "is_newer": True}
+    assert len(result["published"]) == (2 if form == "pem" else 1)
+    # One that the CA knows is told as such; what is older, foreign or damaged is not told at all.
+    same = hand_over(site, told(newer, forgotten=True), path, format=form)[1]
+    assert {item["is_newer"] for item in same["published"]} == {False}
+    assert hand_over(site, told(newer), path, format=form)[1]["published"] == []
+    path.write_text((crls_of(plant, "fleet") if form == "pem" else old).crls[0].pem)
+    assert hand_over(site, told(newer, forgotten=True), path, format=form)[1]["published"] == []
+
+
+def test_a_restored_ca_without_any_crl_touches_no_file(site: Site, workshop: Workshop, tmp_path: Path) -> None:
+    path = tmp_path / "crl.pem"
+    rc, result, _output = hand_over(site, told(crls_of(workshop), pem="", forgotten=True), path)
+    assert (rc, result["changed"], path.exists()) == (0, False, False)
+
+
 def test_an_ended_crl_of_a_root_elsewhere_does_not_hold_up_revocations_where_it_is_not_wanted(
     site: Site, tmp_path: Path
 ) -> None:

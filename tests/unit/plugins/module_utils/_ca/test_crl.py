@@ -339,15 +339,71 @@ def test_damage_of_what_was_signed_elsewhere_keeps_nobody_from_a_fresh_one(works
     assert ["damaged" in said for said in found.warnings] == [True]
 
 
-def test_a_restored_ca_says_that_its_next_one_may_forget_revocations(workshop: Workshop) -> None:
+def restored(workshop: Workshop) -> str:
+    """A backup is restored that knows nothing of the last revocation; returns the CRL that was published with it."""
+    serial = workshop.issue_one()["serial"]
     publish(workshop)
-    workshop.sql("INSERT INTO conditions (name, said, at) VALUES ('restored', 'x', ?)", workshop.now + DAY)
+    shutil.copytree(workshop.store.directory, workshop.folder / "backup")
+    workshop.now += DAY
+    revoke(workshop, serial, "key_compromise")
+    publish(workshop)
     published = in_place(workshop).pem + in_place(workshop, "root-crl.pem").pem
-    workshop.now += 2 * DAY
-    assert look(workshop.store, "fleet", published=published, now=workshop.now).warnings == []
-    found, _done = publish(workshop)
+    workshop.now += DAY
+    shutil.rmtree(workshop.store.directory)
+    shutil.copytree(workshop.folder / "backup", workshop.store.directory)
+    workshop.sql("INSERT INTO conditions (name, said, at) VALUES ('restored', 'x', ?)", workshop.now)
+    workshop.now += DAY
+    return published
+
+
+def test_a_restored_ca_takes_no_revocation_back(workshop: Workshop) -> None:
+    published = restored(workshop)
+    for age in (0, LIFETIME):
+        # Whatever the age: whoever did not ask the servers signs nothing that would take the place of what they have.
+        found = look(workshop.store, "fleet", now=workshop.now + age)
+        assert (found.due, found.forgotten) == ([], True)
+    before = in_place(workshop).pem
+    found, done = publish(workshop)
+    assert (done, in_place(workshop).pem) == ([], before)
+    assert ["so none is signed. crl.yml learns it" in said for said in found.warnings] == [True, True]
+    found, _done = publish(workshop, published=published)
+    assert (found.forgotten, found.warnings) == (False, [])
+    assert list(on_it(in_place(workshop)).values()) == ["key_compromise"]
+    # From then on it is as ever.
+    found, done = publish(workshop)
+    assert (found.forgotten, found.warnings, done) == (False, [], [])
+
+
+def test_an_older_one_tells_a_restored_ca_nothing(workshop: Workshop) -> None:
+    publish(workshop)
+    old = in_place(workshop).pem
+    workshop.now += LIFETIME // 2
+    restored(workshop)
+    assert publish(workshop, published=old)[0].forgotten is True
+    # That very one is out there: nothing was revoked since.
+    same = in_place(workshop).pem
+    assert publish(workshop, published=same)[0].forgotten is False
+
+
+def test_where_nobody_has_one_a_restored_ca_signs_in_the_last_third(workshop: Workshop) -> None:
+    restored(workshop)
+    last_third = in_place(workshop).next_update - LIFETIME // 3
+    workshop.now = last_third
+    assert publish(workshop, is_complete=True)[1] == []
+    workshop.now += 1
+    found, done = publish(workshop, is_complete=True)
+    assert (found.forgotten, len(done)) == (False, 2)
     assert ["takes their place" in said for said in found.warnings] == [True, True]
     assert publish(workshop)[0].warnings == []
+
+
+def test_a_restored_ca_does_not_wait_when_something_is_revoked_again(workshop: Workshop) -> None:
+    restored(workshop)
+    serial = workshop.issue_one("robot-2", names=["DNS:r2.example"])["serial"]
+    revoke(workshop, serial)
+    assert publish(workshop)[1] == []
+    assert len(publish(workshop, is_complete=True)[1]) == 1
+    assert on_it(in_place(workshop)) == {serial: "superseded"}
 
 
 def test_an_issuing_ca_that_its_root_elsewhere_has_revoked_signs_nothing(workshop: Workshop, tmp_path: Path) -> None:

@@ -167,8 +167,8 @@ def test_after_an_old_backup_no_number_and_no_serial_comes_twice(workshop: Works
     place = other_place(workshop)
     place.now += 7 * DAY
     restore_to(place, file)
-    fresh = crl_of(place)
-    assert fresh.number > max(numbers)
+    # None is signed that would take back what was revoked since.
+    assert crl_of(place) == old
     again = [place.issue_one(f"robot-{number}", key=3) for number in range(10, 15)]
     assert all(answer["issued"] for answer in again)
     assert not {answer["serial"] for answer in again} & serials
@@ -180,7 +180,7 @@ def test_after_an_old_backup_no_number_and_no_serial_comes_twice(workshop: Works
     wanted = {entry.serial for entry in published[-1].revoked} | {since[3]["serial"]}
     assert {entry.serial for entry in latest.revoked} == wanted
     assert kept["serial"] in wanted
-    assert latest.number > fresh.number
+    assert latest.number > max(numbers)
     # As any client reads it.
     read = x509.load_pem_x509_crl(latest.pem.encode())
     assert {f"{entry.serial_number:x}" for entry in read} == wanted

@@ -99,6 +99,22 @@ def test_older_one_never_replaces_a_newer_one(service: Service, form: str) -> No
     assert service.path.read_bytes() == before
 
 
+@pytest.mark.parametrize("number", [9, 10, 11])
+def test_one_that_is_held_takes_the_place_of_no_other(service: Service, number: int) -> None:
+    service.hand_over(bundle(number))
+    before = service.path.read_bytes()
+    assert service.hand_over(bundle(10), hold=True).state == "unchanged"
+    assert service.path.read_bytes() == before
+
+
+def test_one_that_is_held_is_better_than_none(service: Service) -> None:
+    assert service.hand_over("", hold=True).state == "unchanged"
+    assert service.files == set()
+    text = bundle(10)
+    assert service.hand_over(text, hold=True).state == "installed"
+    assert service.path.read_text() == text
+
+
 def test_numbers_of_different_issuers_are_not_compared(service: Service) -> None:
     service.hand_over(crl(4711, "root"))
     assert service.hand_over(crl(10)).state == "replaced"
