@@ -63,6 +63,13 @@ options:
         type: str
         choices: [here, elsewhere]
         default: here
+      fingerprint:
+        description:
+          - The SHA-256 of the root certificate that is elsewhere, in hexadecimal digits, as C(openssl x509 -fingerprint -sha256) shows it.
+            Colons and case do not matter.
+          - The first O(chain) is only adopted with this or O(root_certificate). Without both the authority goes on waiting, and a
+            warning says which fingerprint is to be compared.
+        type: str
   issuing:
     description: The issuing CA, which signs the leaves. It does not outlive the root.
     type: dict
@@ -109,7 +116,9 @@ options:
     elements: str
     default: []
   crl_lifetime:
-    description: How long a CRL of this authority is good for.
+    description:
+      - How long a CRL of this authority is good for, at least V(2d). Servers refuse everybody when one has ended, so that below V(7d)
+        there is a warning.
     type: str
     default: 30d
   chain:
@@ -121,7 +130,9 @@ options:
     type: str
     default: ''
   root_certificate:
-    description: The root that is expected above O(chain), as PEM text. By default the self-signed certificate in O(chain).
+    description:
+      - The root that is expected above O(chain), as PEM text. By default the self-signed certificate in O(chain), which
+        O(root.fingerprint) must name.
     type: str
     default: ''
   generate_passphrase:
@@ -172,6 +183,7 @@ EXAMPLES = r"""
     name: office
     root:
       location: elsewhere
+      fingerprint: 3C:5B:2A:1E:E4:51:7C:2F:0D:A5:54:3D:5F:26:10:8A:99:6E:B7:00:5C:F2:41:E3:4B:0A:7D:3E:60:12:9C:5F
     chain: "{{ lookup('ansible.builtin.file', 'office-chain.pem', errors='ignore') | default('', true) }}"
   become: true
 """
@@ -277,6 +289,7 @@ def argument_spec() -> dict[str, Any]:
             lifetime="10y",
             key_type="ec-p384",
             location={"type": "str", "choices": ["here", "elsewhere"], "default": "here"},
+            fingerprint={"type": "str"},
         ),
         "issuing": _certificate_option(lifetime="5y", key_type="ec-p256"),
         "domains": {"type": "list", "elements": "str", "default": []},

@@ -70,10 +70,24 @@ class Site:
     exchange: Path
     room: Path
 
-    def converge(self, **variables: Any) -> Run:
-        run = self.ca.run("ca", **variables)
+    def converge(self, *, compared: bool = True, **variables: Any) -> Run:
+        """O(compared): somebody has compared the roots that came with the chains, and wrote them into the inventory."""
+        run = self.ca.run("ca", **({"tls_ca_authorities": self.authorities()} if compared else {}), **variables)
         assert run.rc == 0, run.output
         return run
+
+    def authorities(self) -> list[dict[str, Any]]:
+        """As in the inventory, with the fingerprints of the roots that have come."""
+        return [{"name": name, "root": {"location": "elsewhere", **self._fingerprint(name)}} for name in AUTHORITIES]
+
+    def _fingerprint(self, authority: str) -> dict[str, str]:
+        chain = self.exchange / authority / "chain.pem"
+        if not chain.exists():
+            return {}
+        root = "-----BEGIN" + chain.read_text().rpartition("-----BEGIN")[2]
+        command = ["openssl", "x509", "-noout", "-fingerprint", "-sha256"]
+        shown = subprocess.run(command, input=root, capture_output=True, text=True, check=True).stdout
+        return {"fingerprint": shown.strip().partition("=")[2]}
 
     def csr_of(self, authority: str) -> Path:
         return self.exchange / authority / "issuing.csr"
@@ -167,6 +181,10 @@ def test_both_are_signed_elsewhere_and_adopted(waiting: Site, company: str) -> N
     held = waiting.hold("vault", tls_root_spki=spki_of(waiting.csr_of("vault")))
     assert held.rc == 0, held.output
     (waiting.exchange / "office" / "chain.pem").write_text(sign_as_company(waiting, company))
+    # A chain alone does not say whose it is.
+    unknown = waiting.converge(compared=False, **NETWORKS)
+    assert unknown.changed == {}
+    assert "Nothing says that this is your root" in " ".join(unknown.output.split())
     adopted = waiting.converge(**NETWORKS)
     assert adopted.changed
     assert not waiting.csr_of("vault").exists()

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import parse_bundle
+
 from .case import Case
 from .company import Company
 from .issued import BOTH, DOMAINS, KEY_TYPES, LIMITS, names_within
@@ -30,7 +32,8 @@ def company_roots(plant: Plant, folder: Path) -> Iterator[Case]:
         signed = company.sign(str(request))
         # The company does not backdate.
         plant.now = int(time.time())
-        plant.create(name, root=ELSEWHERE, chain=signed, **limits)
+        compared = {**ELSEWHERE, "fingerprint": parse_bundle(signed)[-1].fingerprint}
+        plant.create(name, root=compared, chain=signed, **limits)
         orders = [
             Order(f"{name}-{key_type}", names_within({}, number), name, profile="server_client", key_type=key_type)
             for number, key_type in enumerate(KEY_TYPES, start=60)

@@ -16,6 +16,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._ca.ceremony import 
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.passphrase import Passphrase
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.root_signing import hold
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.store import Store
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import parse_bundle
 
 from .case import CRL, Case
 from .issued import BOTH, LIMITS, names_within
@@ -67,6 +68,7 @@ def make(plant: Plant, folder: Path) -> Offline:
     spki = read_request(found.request_path).spki
     held = root.hold(state="signed", request=found.request_path, spki=spki)
     plant.now = int(time.time())
+    wish["root"]["fingerprint"] = parse_bundle(str(held.chain))[-1].fingerprint
     plant.create(NAME, chain=held.chain, **wish)
     (leaf,) = plant.produce(Order("below", names_within({}, 90), NAME, profile="server_client"))
     before = _crls(plant, str(held.crl))

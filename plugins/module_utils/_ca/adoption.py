@@ -36,9 +36,10 @@ def look_at_new(wish: Wish, *, store: Store, passphrase: Passphrase, now: int) -
         sealed, path=store.pending_path(wish.name, PENDING_KEY), authority=wish.name, passphrase=passphrase
     )
     spki, subject, limits = spki_of(key.public_key()), _subject(wish), wish.policy.constraints
-    if wish.signed:
-        chain = read_signed(wish, spki=spki)
+    chain = read_signed(wish, spki=spki) if wish.signed else None
+    if chain is not None:
         check_signed(chain, wish, now=now)
+    if chain is not None and (wish.anchor or wish.fingerprint):
         found.warnings.extend(remarks(chain, wish))
         found.needs(
             f"adopt the chain that was signed for authority '{wish.name}' by '{chain.issuing.issuer}'",
@@ -57,7 +58,7 @@ def look_at_new(wish: Wish, *, store: Store, passphrase: Passphrase, now: int) -
             after=f"a CSR for {subject.rfc4514_string()}, limits: {describe_limits(limits)}",
             act=functools.partial(_ask_anew, wish, sealed, store=store, passphrase=passphrase),
         )
-    found.warnings.append(_waits(wish, found.request_path, spki=spki))
+    found.warnings.append(_waits(wish, found.request_path, spki=spki) if chain is None else _asks_for_root(wish, chain))
     return found
 
 
@@ -168,6 +169,16 @@ def _waits(wish: Wish, path: str, *, spki: str = "") -> str:
         f"authority '{wish.name}' waits for its chain: have {path}{key} signed by its root (playbooks/root_ceremony.yml, or the "
         "company's CA), and hand in the signed certificate with all above it as 'chain' of the authority. Until then it signs "
         "nothing."
+    )
+
+
+def _asks_for_root(wish: Wish, chain: Chain) -> str:
+    # Machines are going to trust it: that it lay in the right folder does not say whose it is.
+    return (
+        f"authority '{wish.name}' waits: a signed chain is there, and ends in the root '{chain.root.subject}' with the fingerprint "
+        f"{chain.root.fingerprint}. Nothing says that this is your root, so the chain was not adopted. Compare the fingerprint with the "
+        "one that whoever runs the root tells you by another way (openssl x509 -noout -fingerprint -sha256), then set it as "
+        "root.fingerprint of the authority (tls_ca_authorities), or give the root as root_certificate."
     )
 
 

@@ -16,12 +16,12 @@ from typing import Any
 from .._x509.build import build_issuing, build_root, ca_name
 from .._x509.constraints import Constraints, constraints_of
 from .._x509.crypto import serialization, x509
+from .._x509.judge import BACKDATE
 from .._x509.keys import key_to_pem, new_key
 from .._x509.parse import Leaf, describe, iso, to_leaf
 from .adoption import look_at_leftover, look_at_new, look_at_signed
 from .durable import replace_file
 from .errors import CAError
-from .issue import BACKDATE
 from .known import check_known
 from .ledger import Ledger
 from .local import Chain, decrypt_key, open_key, read_chain
@@ -39,7 +39,9 @@ __all__ = ["Found", "Wish", "ensure", "look", "predict", "to_result"]
 def look(wish: Wish, *, store: Store, passphrase: Passphrase, generate: bool, now: int) -> Found:
     """Check everything that is there. Raises CAError for half a CA, a foreign one, a wrong passphrase."""
     if not store.exists(wish.name):
-        return _look_at_absent(wish, store=store, passphrase=passphrase, generate=generate, now=now)
+        absent = _look_at_absent(wish, store=store, passphrase=passphrase, generate=generate, now=now)
+        absent.warnings.extend(wish.remarks)
+        return absent
     chain = read_chain(store, wish.name)
     _check_keys(wish, chain, store=store, passphrase=passphrase)
     found = Found(chain)
@@ -54,7 +56,7 @@ def look(wish: Wish, *, store: Store, passphrase: Passphrase, generate: bool, no
         look_at_issuing(
             found, wish, chain, is_answered=is_answered, store=store, passphrase=passphrase, ledger=ledger, now=now
         )
-    found.warnings.extend(_differences(wish, chain, now=now))
+    found.warnings.extend(_differences(wish, chain, now=now) + wish.remarks)
     if store.has_root_key(wish.name) and not wish.is_root_here:
         found.warnings.append(
             f"authority '{wish.name}': its root is to be elsewhere, but {store.path(wish.name, ROOT_KEY)} is still here. Carry it to "

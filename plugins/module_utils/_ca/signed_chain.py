@@ -45,6 +45,12 @@ def read_signed(wish: Wish, *, spki: str) -> Chain:
         path.append(signer)
     if len(path) == 1:
         raise _bad(wish, "the certificate for the key of the CSR is self-signed")
+    if wish.fingerprint and path[-1].fingerprint != wish.fingerprint:
+        raise _bad(
+            wish,
+            f"it ends in '{path[-1].subject}' with the fingerprint {path[-1].fingerprint}, the root that is expected (root.fingerprint) "
+            f"has {wish.fingerprint}",
+        )
     return Chain(issuing, tuple(path[1:-1]), path[-1])
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,9 @@ from .policy import Policy
 
 PARTS = ("root", "issuing")
 LONGEST = 100 * 365 * 86400
+# A run a day signs a CRL after a third of its life. Servers refuse everybody once it has ended.
+_SHORTEST_CRL = 2 * 86400
+_SHORT_CRL = 7 * 86400
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Wish:
     """The authority that is wanted.
 
     C(is_root_here): the root's key is kept on this host. Where it is not, C(signed) is PEM text of what was signed elsewhere for
-    the authority's CSR, empty until there is something, and C(anchor) the PEM of the root that is expected above it.
+    the authority's CSR, empty until there is something, and C(anchor) the PEM of the root that is expected above it, or
+    C(fingerprint) the SHA-256 of that (hex, lower case).
     """
 
     name: str
@@ -46,6 +51,7 @@ class Wish:
     is_root_here: bool = True
     signed: str = ""
     anchor: str = ""
+    fingerprint: str = ""
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Wish:
@@ -55,16 +61,38 @@ class Wish:
         if organization:
             _check_text(organization, where=f"{where}, organization")
         parts = {part: _certificate(options.get(part) or {}, authority=name, part=part) for part in PARTS}
-        is_root_here = ((options.get("root") or {}).get("location") or "here") == "here"
+        root = options.get("root") or {}
+        is_root_here = (root.get("location") or "here") == "here"
+        fingerprint = _fingerprint(root.get("fingerprint"), where=f"{where}, root, fingerprint")
         signed, anchor = str(options.get("chain") or "").strip(), str(options.get("root_certificate") or "").strip()
-        if is_root_here and (signed or anchor):
+        if is_root_here and (signed or anchor or fingerprint):
             raise CAError(
                 f"{where}: a chain that was signed elsewhere is only for an authority whose root is elsewhere. Nothing was "
-                "changed. Say root: {location: elsewhere}, or leave out chain and root_certificate.",
+                "changed. Say root: {location: elsewhere}, or leave out chain, root_certificate and the root's fingerprint.",
                 code="bad_request",
             )
         policy = Policy.from_options(options, where=where)
-        return cls(name, organization, parts["root"], parts["issuing"], policy, is_root_here, signed, anchor)
+        if policy.crl_lifetime < _SHORTEST_CRL:
+            raise CAError(
+                f"{where}, crl_lifetime: CRLs of less than 2 days. A daily run would come too late, and servers refuse everybody once a "
+                "CRL has ended. Nothing was changed. Say at least 7d; 30d is usual.",
+                code="bad_request",
+            )
+        return cls(
+            name, organization, parts["root"], parts["issuing"], policy, is_root_here, signed, anchor, fingerprint
+        )
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is allowed and hardly meant."""
+        if self.policy.crl_lifetime >= _SHORT_CRL:
+            return []
+        days = self.policy.crl_lifetime / 86400
+        said = (
+            f"authority '{self.name}': its CRLs last only {days:.1f} days (crl_lifetime). When the daily run fails for {days * 2 / 3:.1f} "
+            "days, servers that check them refuse everybody. Say at least 7d; 30d is usual."
+        )
+        return [said]
 
     def describe(self) -> dict[str, Any]:
         """For the diff: what can be told before there are keys."""
@@ -128,6 +156,18 @@ def _certificate(options: Mapping[str, Any], *, authority: str, part: str) -> Ce
         lifetime=lifetime,
         key_type=check_key_type(str(options["key_type"]), where=where),
     )
+
+
+def _fingerprint(given: Any, *, where: str) -> str:
+    """As fingerprints are compared: without colons, in lower case."""
+    text = str(given or "").replace(":", "").strip().lower()
+    if text and not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise CAError(
+            f"{where}: '{given}' is no SHA-256 of a certificate, which has 64 hexadecimal digits. Nothing was changed. Read it with "
+            "openssl x509 -in root.pem -noout -fingerprint -sha256.",
+            code="bad_request",
+        )
+    return text
 
 
 def _check_text(text: str, *, where: str) -> str:

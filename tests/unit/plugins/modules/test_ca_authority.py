@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import build_issuing, build_root, ca_name
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.crypto import serialization, x509
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import parse_bundle
 
 from .test_ca_host import Host, request
 
@@ -71,8 +72,13 @@ def test_a_root_elsewhere(host: Host) -> None:
     again = host.create(**ELSEWHERE)
     assert (again["changed"], again["csr"]) == (False, asked["csr"])
     chain = sign(asked["csr"])
+    unknown = host.create(**ELSEWHERE, chain=chain)
+    assert (unknown["changed"], unknown["awaiting"], unknown["csr"]) == (False, True, asked["csr"])
+    fingerprint = parse_bundle(chain)[-1].fingerprint
+    assert [fingerprint in str(warning) for warning in unknown["warnings"]] == [True]
+    named = {"root": {"location": "elsewhere", "fingerprint": fingerprint}}
     for check in (True, False):
-        adopted = host.create(check=check, **ELSEWHERE, chain=chain)
+        adopted = host.create(check=check, **named, chain=chain)
         assert adopted["due"] == ["adopt the chain that was signed for authority 'fleet' by 'CN=company'"]
     assert (adopted["awaiting"], adopted["csr"], adopted["csr_path"]) == (False, None, None)
     assert adopted["authority"]["anchors"] in chain

@@ -203,6 +203,38 @@ def test_another_root_than_the_one_that_is_named(empty: Workshop, company: Compa
     assert empty.store.read("fleet").anchors == parse_certificate(company.root).pem
 
 
+def test_a_root_that_nobody_has_vouched_for_is_not_adopted(empty: Workshop, stranger: Company) -> None:
+    """Whoever can write into the exchange folder would otherwise choose what the fleet trusts."""
+    request = request_of(empty)
+    before, chain = snapshot(empty), stranger.chain(request)
+    found = empty.create(**ELSEWHERE, chain=chain, compared=False)
+    fingerprint = parse_certificate(stranger.root).fingerprint
+    assert (found.due, found.request, found.chain) == ([], request, None)
+    assert [f"fingerprint {fingerprint}. Nothing says that this is your root" in said for said in found.warnings] == [
+        True
+    ]
+    assert (snapshot(empty), empty.store.names()) == (before, [])
+    colons = ":".join(fingerprint[at : at + 2] for at in range(0, 64, 2)).upper()
+    named = {**ELSEWHERE, "root": {"location": "elsewhere", "fingerprint": colons}}
+    assert len(empty.create(**named, chain=chain, compared=False).due) == 1
+    # Machines trust it from then on, so that it needs no further word.
+    assert empty.create(**ELSEWHERE, chain=chain, compared=False).warnings == []
+
+
+def test_another_root_than_the_fingerprint_says(empty: Workshop, company: Company, stranger: Company) -> None:
+    wanted = {"location": "elsewhere", "fingerprint": parse_certificate(company.root).fingerprint}
+    chain = stranger.chain(request_of(empty))
+    with pytest.raises(CAError, match=r"ends in 'CN=Stranger Root,.* the root that is expected") as refused:
+        empty.create(**{**ELSEWHERE, "root": wanted}, chain=chain, compared=False)
+    assert refused.value.code == "bad_chain"
+
+
+@pytest.mark.parametrize("fingerprint", ["abc", "AB:" * 20, "x" * 64])
+def test_what_is_no_fingerprint(fingerprint: str) -> None:
+    with pytest.raises(CAError, match="is no SHA-256 of a certificate"):
+        wish(root={"location": "elsewhere", "fingerprint": fingerprint})
+
+
 def test_a_chain_without_a_request(empty: Workshop, company: Company) -> None:
     with pytest.raises(CAError, match="no key that it belongs to") as refused:
         empty.create(**ELSEWHERE, chain=company.chain(other_request()))

@@ -17,7 +17,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import 
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import parse_certificate
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.profiles import BUILT_IN
 
-from .workshop import Workshop
+from .workshop import Workshop, wish
 
 OWN: dict[str, Any] = {
     "profiles": {"gateway": {"usages": ["clientAuth", "serverAuth"], "max_lifetime": "30d"}},
@@ -111,3 +111,15 @@ def test_the_file_is_for_people_too(workshop: Workshop) -> None:
         },
         "profiles_allowed": ["gateway", "server"],
     }
+
+
+def test_crls_that_end_before_a_daily_run_are_refused_and_short_ones_remarked(workshop: Workshop) -> None:
+    for short in ("1h", "47h"):
+        with pytest.raises(
+            CAError, match=r"fleet', crl_lifetime: CRLs of less than 2 days.*Nothing was changed"
+        ) as refused:
+            wish(crl_lifetime=short)
+        assert refused.value.code == "bad_request"
+    said = workshop.create(crl_lifetime="3d").warnings
+    assert ["last only 3.0 days" in warning for warning in said] == [True]
+    assert workshop.create(crl_lifetime="7d").warnings == []

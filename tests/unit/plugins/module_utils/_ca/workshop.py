@@ -20,7 +20,9 @@ from ansible_collections.certfleet.tls.plugins.module_utils._ca.passphrase impor
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.record import record
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.store import Store
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import build_csr
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key, spki_of
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import parse_bundle
 
 NOW = 1_800_000_000
 DAY = 86400
@@ -32,6 +34,14 @@ def wish(name: str = "fleet", **options: Any) -> Wish:
     root = {"lifetime": "10y", "key_type": "ec-p256", **options.pop("root", {})}
     issuing = {"lifetime": "5y", "key_type": "ec-p256", **options.pop("issuing", {})}
     return Wish.from_options({"name": name, "root": root, "issuing": issuing, **options})
+
+
+def root_fingerprint(chain: str) -> str | None:
+    """That of the self-signed certificate in a chain; None where there is none, or the text is none."""
+    try:
+        return next((leaf.fingerprint for leaf in parse_bundle(chain, where="chain") if leaf.self_signed), None)
+    except X509Error:
+        return None
 
 
 def address_of(identity: str) -> str:
@@ -72,7 +82,10 @@ class Workshop:
     def passphrase(self) -> Passphrase:
         return Passphrase(file=str(self.passphrase_file))
 
-    def create(self, name: str = "fleet", *, generate: bool = True, **options: Any) -> Found:
+    def create(self, name: str = "fleet", *, generate: bool = True, compared: bool = True, **options: Any) -> Found:
+        """O(compared): somebody has compared the fingerprint of the root that a chain ends in."""
+        if compared and options.get("chain") and not options.get("root_certificate"):
+            options["root"] = {**options.get("root", {}), "fingerprint": root_fingerprint(options["chain"])}
         return ensure(
             wish(name, **options), store=self.store, passphrase=self.passphrase(), generate=generate, now=self.now
         )
