@@ -46,7 +46,7 @@ def look(wish: Wish, *, store: Store, passphrase: Passphrase, generate: bool, no
     _check_keys(wish, chain, store=store, passphrase=passphrase)
     found = Found(chain)
     look_at_leftover(found, wish, store=store)
-    with Ledger.open(store.ledger) as ledger:
+    with Ledger.read(store.ledger) as ledger:
         check_known(ledger, wish.name, (chain.root.fingerprint, chain.issuing.fingerprint))
         if not is_settled(ledger, chain):
             _look_at_unsettled(found, wish, chain, store=store, now=now)
@@ -254,7 +254,7 @@ def _refuse_second(authority: str, *, store: Store) -> None:
     """An authority that the ledger knows and the disk does not has been lost: a second one of its name is none."""
     if not store.names() and not store.has_ledger():
         return
-    with Ledger.open(store.ledger) as ledger:
+    with Ledger.read(store.ledger) as ledger:
         if ledger.knows_authority(authority):
             raise CAError(
                 f"Half a CA: the ledger {store.ledger} knows the authority '{authority}', but {store.path(authority)} is gone. "

@@ -105,7 +105,7 @@ def look(store: Store, authority: str, *, published: str = "", is_complete: bool
     O(published): CRLs (PEM) of this authority that are out in the world, or were signed elsewhere. Others' are left aside.
     O(is_complete): nothing later than these is out there, as far as can be known.
     """
-    with Ledger.open(store.ledger) as ledger:
+    with Ledger.read(store.ledger) as ledger:
         return _look(store, ledger, authority, published=_read_published(published), is_complete=is_complete, now=now)
 
 

@@ -91,7 +91,7 @@ def export(path: str, *, store: Store, now: int, check: bool = False) -> dict[st
             "/root/certificates.jsonl.",
             code="bad_option",
         )
-    with Ledger.open(store.ledger) as ledger, explained("write", path):
+    with Ledger.read(store.ledger) as ledger, explained("write", path):
         # A reader's transaction: it sees one moment, and no writer waits for it. It ends with the ledger.
         ledger.run("BEGIN")
         counted: Counter[str] = Counter()

@@ -38,7 +38,7 @@ def standing_of(ledger: Ledger) -> Standing:
 def read_standing(store: Store) -> Standing:
     """How the CA in this folder stands. Raises CAError when there is none."""
     store.require()
-    with Ledger.open(store.ledger) as ledger:
+    with Ledger.read(store.ledger) as ledger:
         return standing_of(ledger)
 
 

@@ -87,7 +87,7 @@ class Effect:
 def look(act: Act, *, store: Store, now: int) -> Effect:
     """What the act would do. Raises CAError when it must not be done. Takes no lock."""
     store.require()
-    with Ledger.open(store.ledger) as ledger:
+    with Ledger.read(store.ledger) as ledger:
         return foresee(ledger, act, now=now)
 
 

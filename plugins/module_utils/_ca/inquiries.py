@@ -80,7 +80,7 @@ class Inquiry:
 def answer(inquiry: Inquiry, *, store: Store, now: int) -> dict[str, Any]:
     """C(certificates) and C(refusals) that were asked for. Takes no lock."""
     store.require()
-    with Ledger.open(store.ledger) as ledger:
+    with Ledger.read(store.ledger) as ledger:
         asks_certificates, asks_refusals = inquiry.kind != "refused", inquiry.kind in ("refused", "all")
         return {
             "certificates": certificates(ledger, inquiry, now=now) if asks_certificates else [],

@@ -28,7 +28,7 @@ def read_info(
     store.require()
     wanted = list(dict.fromkeys(str(identity) for identity in identities))
     authorities = {}
-    with Ledger.open(store.ledger) as ledger:
+    with Ledger.read(store.ledger) as ledger:
         for name in store.names():
             published = store.read(name)
             check_known(ledger, name, published.fingerprints.values())

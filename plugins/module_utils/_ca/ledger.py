@@ -12,8 +12,8 @@ import errno
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -98,7 +98,7 @@ class Pin(NamedTuple):
 
 
 class Ledger:
-    """An open ledger. Use it in a C(with) statement; writers hold the lock of lock.py as well."""
+    """An open ledger. Use it in a C(with) statement. Writers open() it and hold the lock of lock.py, all others read() it."""
 
     def __init__(self, connection: sqlite3.Connection, path: str) -> None:
         self._connection = connection
@@ -123,17 +123,26 @@ class Ledger:
 
     @classmethod
     def open(cls, path: str, *, busy_timeout: float = BUSY_TIMEOUT) -> Ledger:
-        """Open the ledger, and bring an older one to this version. Raises CAError when it is missing, newer or damaged."""
+        """Open the ledger to write, and bring an older one to this version. Raises CAError when it is missing, newer or damaged."""
+        return cls._opened(path, busy_timeout, cls._prepare)
+
+    @classmethod
+    def read(cls, path: str) -> Ledger:
+        """Open the ledger to look at it. An older one stays as it is for those who use it: a copy in memory is brought up to date."""
+        return cls._opened(path, BUSY_TIMEOUT, cls._prepare_copy)
+
+    @classmethod
+    def _opened(cls, path: str, busy_timeout: float, prepare: Callable[[Ledger], None]) -> Ledger:
         if not os.path.isfile(path):
             raise CAError(
-                f"The ledger is not there: {path} does not exist, but there are authorities that it must know. Nothing was made "
-                "anew: without it revocations and serials would be forgotten. Restore it from your backup, then run again.",
+                f"The ledger is not there: {path} does not exist, but there are authorities that it must know. Nothing was made anew: "
+                "without it revocations and serials would be forgotten. Restore it from your backup, then run again.",
                 code="ledger_missing",
             )
         ledger = cls(_connect(path, busy_timeout=busy_timeout), path)
         with ExitStack() as unless_ready:
             unless_ready.callback(ledger._connection.close)
-            ledger._prepare()
+            prepare(ledger)
             unless_ready.pop_all()
         return ledger
 
@@ -307,6 +316,23 @@ class Ledger:
         )
 
     def _prepare(self) -> None:
+        version = self._known_version()
+        # Readers never wait for writers; a commit is on disk when it returns.
+        self.run("PRAGMA journal_mode = WAL")
+        self.run("PRAGMA synchronous = FULL")
+        if version != len(STEPS):
+            self._migrate()
+
+    def _prepare_copy(self) -> None:
+        if self._known_version() == len(STEPS):
+            return
+        with _explained_sql(self._path), closing(self._connection) as original:
+            self._connection = sqlite3.connect(":memory:", isolation_level=None)
+            self._connection.row_factory = sqlite3.Row
+            original.backup(self._connection)
+        self._migrate()
+
+    def _known_version(self) -> int:
         version = self._version()
         if version is None:
             raise CAError(
@@ -320,11 +346,7 @@ class Ledger:
                 f"{len(STEPS)}). Nothing was changed. Use at least that release of the collection certfleet.tls.",
                 code="ledger_newer",
             )
-        # Readers never wait for writers; a commit is on disk when it returns.
-        self.run("PRAGMA journal_mode = WAL")
-        self.run("PRAGMA synchronous = FULL")
-        if version != len(STEPS):
-            self._migrate()
+        return version
 
     def _migrate(self) -> None:
         with self.transaction():

@@ -177,7 +177,7 @@ def _judge(store: Store, aside: Store, content: Content) -> tuple[str, bool]:
             raise _refusal(store, f"it has no ledger, and {different[0]} is not what the backup has")
         return "absent", True
     try:
-        with Ledger.open(store.ledger) as ledger:
+        with Ledger.read(store.ledger) as ledger:
             acts = ledger.run("SELECT said FROM acts WHERE act = ? ORDER BY id DESC LIMIT 1", (RESTORED,))
             if (
                 acts

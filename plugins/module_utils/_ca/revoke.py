@@ -74,7 +74,7 @@ class Effect:
 def look(target: Target, *, store: Store, now: int) -> Effect:
     """What would be revoked. Takes no lock."""
     store.require()
-    with Ledger.open(store.ledger) as ledger:
+    with Ledger.read(store.ledger) as ledger:
         return _foresee(target, store, ledger, now=now)
 
 

@@ -59,7 +59,7 @@ def predict(ceremony: Ceremony, *, store: Store, passphrase: Passphrase, generat
     """What hold() would do. Changes nothing, takes no lock."""
     held, root = Held(), _read_root(store, ceremony.wish.name)
     if root is not None:
-        with Ledger.open(store.ledger) as ledger:
+        with Ledger.read(store.ledger) as ledger:
             _Root(ceremony, held, root, ledger, store=store, passphrase=passphrase, now=now).foresee()
         return held
     _refuse_lost(store, ceremony.wish.name)
@@ -312,7 +312,7 @@ def _read_root(store: Store, name: str) -> Leaf | None:
 def _refuse_lost(store: Store, name: str) -> None:
     if not store.names() and not store.has_ledger():
         return
-    with Ledger.open(store.ledger) as ledger:
+    with Ledger.read(store.ledger) as ledger:
         if ledger.knows_authority(name):
             raise CAError(
                 f"Half a root: the ledger {store.ledger} knows '{name}', but {store.path(name)} is gone. Nothing was made anew, since "

@@ -19,7 +19,7 @@ from .store import Store
 def check_whole(store: Store, passphrase: Passphrase) -> None:
     """Raise CAError when it is not."""
     inspect_pending(store, passphrase)
-    with Ledger.open(store.ledger) as ledger:
+    with Ledger.read(store.ledger) as ledger:
         for name in store.names():
             inspect_authority(store, ledger, name, passphrase)
         refuse_lost(store, ledger)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.certfleet.tls.plugins.module_utils._ca import schema
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.authority import look as look_at_authority
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.crl import look as look_at_crl
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.freezing import read_standing
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.holders import LISTED
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.ledger import CHOICE, IN_FORCE, Ledger, choose
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.record import record
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.revoke import Target
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.revoke import look as look_at_revocation
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Known
 
-from .workshop import DAY, Workshop, request
+from .workshop import DAY, Workshop, request, wish
 
 SPKI = "ab" * 32
 
@@ -232,6 +238,7 @@ def test_older_ledger_is_brought_up_to_date(workshop: Workshop, monkeypatch: pyt
     newer = (*schema.STEPS, ("CREATE TABLE tags (serial TEXT)", "INSERT INTO tags SELECT serial FROM certificates"))
     monkeypatch.setattr("ansible_collections.certfleet.tls.plugins.module_utils._ca.ledger.STEPS", newer)
     assert len(told(workshop)) == 2
+    workshop.install({"fingerprint": "0" * 64})
     assert workshop.sql("SELECT count(*) FROM tags") == [(4,)]
     ours = len(schema.STEPS)
     assert workshop.sql("SELECT version FROM schema_version") == [(ours + 1,)]
@@ -264,6 +271,7 @@ def test_ledger_of_the_first_releases_knows_its_holders(workshop: Workshop) -> N
     workshop.install(workshop.issue_one("b", names=["DNS:c.example"], common_name="y", profile="server"), identity="b")
     make_old(Path(workshop.store.ledger), version=2)
     assert len(told(workshop, "a")) == 1
+    workshop.install({"fingerprint": "0" * 64})
     assert workshop.sql("SELECT * FROM holders ORDER BY name") == [
         ("fleet", "CN:x", "a", 0),
         ("fleet", "DNS:a.example", "a", 0),
@@ -313,11 +321,37 @@ def test_one_transaction_within_another_is_part_of_it(workshop: Workshop) -> Non
 def test_migration_that_fails_leaves_the_old_ledger(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = (*schema.STEPS, ("CREATE TABLE tags (serial TEXT)", "nonsense"))
     monkeypatch.setattr("ansible_collections.certfleet.tls.plugins.module_utils._ca.ledger.STEPS", broken)
-    with pytest.raises(CAError, match="was undone"):
-        workshop.info()
+    for use in (workshop.info, lambda: workshop.install({"fingerprint": "0" * 64})):
+        with pytest.raises(CAError, match="was undone"):
+            use()
     monkeypatch.undo()
     assert workshop.sql("SELECT name FROM sqlite_master WHERE name = 'tags'") == []
     assert workshop.info()["identities"] == {}
+
+
+def test_who_only_looks_leaves_an_older_ledger_to_those_who_use_it(workshop: Workshop) -> None:
+    """A look from a newer controller, such as a run with --check, must not lock out the older ones."""
+    workshop.issue_one()
+    passphrase, ledger = workshop.passphrase(), Path(workshop.store.ledger)
+    make_old(ledger, version=2)
+    ledger.chmod(0o600)
+    before = ledger.read_bytes()
+    options: dict[str, Any] = {"store": workshop.store, "now": workshop.now}
+    looks: tuple[Callable[[], object], ...] = (
+        lambda: told(workshop),
+        lambda: look_at_authority(wish(), passphrase=passphrase, generate=False, **options),
+        lambda: look_at_crl(workshop.store, "fleet", now=workshop.now),
+        lambda: look_at_revocation(Target.from_options({"identity": "robot-1"}), **options),
+        lambda: read_standing(workshop.store),
+        workshop.create,
+    )
+    for look in looks:
+        assert look()
+        assert ledger.read_bytes() == before, look
+        assert workshop.sql("SELECT version FROM schema_version") == [(2,)]
+    assert len(told(workshop)) == 1
+    workshop.issue_one("robot-2", names=["DNS:robot-2.plant.example"])
+    assert workshop.sql("SELECT version FROM schema_version") == [(len(schema.STEPS),)]
 
 
 def test_a_reader_does_not_wait_for_a_writer(workshop: Workshop) -> None:
