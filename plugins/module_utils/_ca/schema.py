@@ -130,6 +130,20 @@ _V3 = (
     SELECT DISTINCT authority, 'CN:' || common_name, identity, 0 FROM certificates
     WHERE identity != '' AND state = 'issued' AND common_name IS NOT NULL AND profile != 'server'
     """,
+    # Names that several had before anybody held them: shared = 2, until an identity says itself that it shares them. Otherwise none
+    # of them could be renewed.
+    """
+    UPDATE holders SET shared = 2 WHERE EXISTS (
+        SELECT 1 FROM holders AS other WHERE other.authority = holders.authority AND other.identity != holders.identity
+        AND other.name IN (holders.name, 'DNS:*.' || substr(holders.name, instr(holders.name, '.') + 1))
+    )
+    """,
+    """
+    UPDATE holders SET shared = 2 WHERE name GLOB 'DNS:[*].*' AND EXISTS (
+        SELECT 1 FROM holders AS other WHERE other.authority = holders.authority AND other.identity != holders.identity
+        AND other.name GLOB 'DNS:*' AND substr(other.name, instr(other.name, '.') + 1) = substr(holders.name, 7)
+    )
+    """,
     # What the CA refused to sign, until it has signed it after all.
     """
     CREATE TABLE refusals (
@@ -157,7 +171,7 @@ _V3 = (
         PRIMARY KEY (issuer, number)
     ) WITHOUT ROWID
     """,
-    # What people did by name: renamed, replaced, decommissioned, revoked, adopted, backed up, restored, moved.
+    # What people did by name: renamed, replaced, decommissioned, readmitted, revoked, adopted, backed up, restored, moved.
     """
     CREATE TABLE acts (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -171,4 +185,17 @@ _V3 = (
     "CREATE TABLE conditions (name TEXT PRIMARY KEY, said TEXT NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID",
 )
 
-STEPS: tuple[tuple[str, ...], ...] = (_V1, _V2, _V3)
+_V4 = (
+    # When the machine that had this certificate was replaced or decommissioned: its keys do not identify the one that is there now.
+    "ALTER TABLE certificates ADD COLUMN gone_at INTEGER",
+    "DROP INDEX certificates_by_holder",
+    """
+    CREATE INDEX certificates_by_holder ON certificates
+        (identity, name, state, installed_at, not_after, revocation_reason, gone_at)
+    """,
+    "CREATE INDEX acts_by_identity ON acts (identity, id)",
+    # What a wildcard covers: names by the domain above their first label.
+    "CREATE INDEX holders_by_parent ON holders (authority, substr(name, instr(name, '.') + 1))",
+)
+
+STEPS: tuple[tuple[str, ...], ...] = (_V1, _V2, _V3, _V4)

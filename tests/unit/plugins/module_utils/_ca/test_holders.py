@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.holders import COVERED
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.ledger import Ledger
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.orders import read_declared
 
@@ -96,6 +97,40 @@ def test_client_without_other_names(workshop: Workshop) -> None:
     assert results(workshop, first, second) == ["issued", "name_held"]
     shared = [{**item, "shared_names": ["CN:x"]} for item in (first, second)]
     assert results(workshop, *shared) == ["kept", "issued"]
+
+
+WILD, BELOW = "DNS:*.plant.example", "DNS:line-1.plant.example"
+
+
+@pytest.mark.parametrize(("first", "second"), [(WILD, BELOW), (BELOW, WILD)])
+def test_a_wildcard_and_what_it_stands_for_belong_to_one(workshop: Workshop, first: str, second: str) -> None:
+    assert results(workshop, ask("a", first), ask("b", second)) == ["issued", "name_held"]
+    said = workshop.issue(ask("b", second))["certificates"]["b/https"]["error"]["message"]
+    assert f"'a' holds the name {first}" in said
+    assert second in said
+    # Another level, the domain itself, an address or a common name are nothing to it.
+    apart = ["DNS:x.line-9.plant.example", "DNS:plant.example", "IP:198.19.1.9"]
+    assert results(workshop, ask("c", *apart, common_name="line-9.plant.example", profile="client")) == ["issued"]
+    a, b = ask("a", first, shared_names=[first]), ask("b", second, shared_names=[second])
+    assert results(workshop, b) == ["name_held"]
+    assert results(workshop, a, b) == ["kept", "issued"]
+    assert results(workshop, ask("d", second)) == ["name_held"]
+
+
+def test_a_machine_may_have_a_wildcard_and_names_below_it(workshop: Workshop) -> None:
+    assert results(workshop, ask("a", WILD, BELOW), ask("a", BELOW, name="other")) == ["issued", "issued"]
+
+
+def test_what_a_wildcard_stands_for_is_looked_up(workshop: Workshop) -> None:
+    plan = str(workshop.sql(f"EXPLAIN QUERY PLAN {COVERED}", "[]", "fleet"))
+    assert "USING INDEX holders_by_parent (authority=? AND <expr>=?)" in plan
+
+
+def test_a_wildcard_of_each_authority_and_of_one_that_is_gone(workshop: Workshop) -> None:
+    workshop.create("second")
+    assert results(workshop, ask("a", BELOW), ask("b", WILD, authority="second")) == ["issued", "issued"]
+    workshop.sql("UPDATE certificates SET state = 'revoked' WHERE identity = 'a'")
+    assert results(workshop, ask("c", WILD)) == ["issued"]
 
 
 def test_shared_by_all_in_one_batch(workshop: Workshop) -> None:
