@@ -17,7 +17,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._probe.connection im
 from ansible_collections.certfleet.tls.plugins.module_utils._probe.errors import ProbeError
 from ansible_collections.certfleet.tls.plugins.module_utils._probe.tls import look
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Known, Served, compromised_text
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Known, Served
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import Leaf, parse_certificate
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import identity_of, plain_variables, read_ca, settle
 
@@ -73,7 +73,7 @@ class ActionModule(ActionBase):
             leaf = parse_certificate(seen.leaf, where=where)
         except X509Error as exc:
             return settle({"failed": True, "msg": str(exc), "pins": []}, self, task_vars)
-        state, said = _state(leaf, seen.trusted, known, args)
+        state, said = _state(leaf, seen.trusted, known, args, identity=identity)
         self._display.display(
             f"{where}: key {leaf.spki} ({'self-signed' if leaf.self_signed else leaf.issuer}): {said}"
         )
@@ -92,17 +92,26 @@ def _proxy(args: dict[str, Any], *, where: str) -> Detour | None:
     return parse_proxy(args["proxy"], args["proxy_ssh_options"], where=where)
 
 
-def _state(leaf: Leaf, trusted: bool, known: Known, args: dict[str, Any]) -> tuple[str, str]:
+def _state(leaf: Leaf, trusted: bool, known: Known, args: dict[str, Any], *, identity: str) -> tuple[str, str]:
     """(known | pin | stranger, a sentence)."""
-    if known.suspects(leaf):
-        return "stranger", compromised_text(leaf)
+    if known.decommissioned:
+        return "stranger", (
+            f"'{identity}' was decommissioned, nothing was pinned. Take it out of the inventory; if it is in use again, run "
+            "playbooks/readmit.yml for it first."
+        )
+    expected = {str(value).replace(":", "").strip().lower() for value in args["expected_spki"]}
+    suspicion = known.suspicion(leaf)
+    # The old machine may still answer here: only who has named its very key has compared it.
+    if suspicion and (leaf.spki not in expected or leaf.spki in known.compromised):
+        return "stranger", suspicion
+    if suspicion:
+        return "pin", "expected by the inventory although it was here before, pinned"
     if trusted:
         return "known", "has a certificate of the fleet, nothing to pin"
     if leaf.spki in known.pins:
         return "known", "pinned already"
     if known.recognises(Served(leaf, trusted)):
         return "known", "serves a certificate that the ledger knows as its own"
-    expected = {str(value).replace(":", "").strip().lower() for value in args["expected_spki"]}
     if leaf.spki in expected:
         return "pin", "expected by the inventory, pinned"
     if expected:

@@ -113,7 +113,7 @@ class ActionModule(ActionBase):
         anchors = {wish.spec.authority: known[wish.spec.id].anchors for wish in wishes}
         arguments = {"step": step, "certificates": [wish.argument for wish in wishes], "anchors": anchors}
         if step == "stage":
-            arguments["avoid"] = sorted(set().union(*(known[wish.spec.id].compromised for wish in wishes)))
+            arguments["avoid"] = sorted(set().union(*(known[wish.spec.id].strange for wish in wishes)))
         answer = self._execute_module(
             module_name="certfleet.tls.host_request", module_args=arguments, task_vars=task_vars
         )

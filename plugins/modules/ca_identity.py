@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ca_identity
-short_description: Rename, replace or decommission a machine in the CA's ledger
+short_description: Rename, replace, decommission or readmit a machine in the CA's ledger
 version_added: 1.0.0
 description:
   - An identity is who a machine is for the CA, that is its C(tls_identity) or its name in the inventory. Its certificates, its pinned
@@ -37,9 +37,12 @@ options:
         stay as they are. Give the machine its new name in the inventory as well.
       - V(replaced) is for another machine that comes into the place of this one, under the same name. Pins and failures are removed,
         and the leaves that are in force are revoked. The new machine is met by C(playbooks/enrol.yml) if it is a device with an API.
-      - V(decommissioned) is for a machine that is not coming back. Besides, its names are free for others.
+        No key that the old one had identifies the new one, until C(playbooks/enrol.yml) pins it because C(tls_expected_spki) names it.
+      - V(decommissioned) is for a machine that is not coming back. Besides, its names are free for others, and M(certfleet.tls.ca_issue)
+        refuses it (C(decommissioned)), also while it is still in an inventory. Under another name it stays decommissioned.
+      - V(present) readmits a decommissioned machine. What it had stays revoked. So does V(replaced), for another machine in its place.
     type: str
-    choices: [renamed, replaced, decommissioned]
+    choices: [renamed, replaced, decommissioned, present]
     required: true
   to:
     description: The new identity, for O(state=renamed).
@@ -88,6 +91,12 @@ EXAMPLES = r"""
   certfleet.tls.ca_identity:
     identity: robot-1
     state: decommissioned
+  become: true
+
+- name: Identity | It has come back after all
+  certfleet.tls.ca_identity:
+    identity: robot-1
+    state: present
   become: true
 """
 

@@ -163,7 +163,11 @@ identities:
     - What the ledger knows, by identity. Identities that it does not know are left out.
     - C(pins) are keys (SHA-256 of the SPKI) that the identity may be recognised by.
     - C(leaves) are its certificates as far as they matter, newest first. For each certificate name these are the newest three,
-      the one brought into service last, and all that are revoked. C(state) is V(issued), V(superseded), V(revoked) or V(expired).
+      the one brought into service last, and those that are revoked, until their end. After it the revoked ones whose key is compromised
+      or C(gone) are still told. C(state) is V(issued), V(superseded), V(revoked) or V(expired).
+    - C(gone) is true for a leaf of the machine that was there before the identity was replaced or decommissioned. Its key identifies
+      nobody unless it was pinned since.
+    - C(decommissioned) is true for an identity that gets no certificates until it is readmitted.
   returned: success
   type: dict
   sample:

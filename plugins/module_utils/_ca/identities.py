@@ -1,7 +1,7 @@
 # Copyright: certfleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What people do with machines by name: rename, replace, decommission. Needs the standard library alone.
+"""What people do with machines by name: rename, replace, decommission, readmit. Needs the standard library alone.
 
 Each is one transaction of the ledger, and is written down in it.
 """
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._x509.revocation_reasons import COMPROMISING
+from .acts import decommissioned, write_act
 from .errors import CAError
 from .inquiries import iso
 from .ledger import Ledger
@@ -23,7 +24,7 @@ from .store import Store
 
 # Why leaves are revoked unless another reason is given.
 REASON = {"replaced": "superseded", "decommissioned": "cessation_of_operation"}
-STATES = ("renamed", *REASON)
+STATES = ("renamed", *REASON, "present")
 # As in orders: what can be asked for can be renamed to.
 _IDENTITY = re.compile(r"[^/\s\x00-\x1f\x7f]{1,253}\Z")
 # Where the ledger speaks of an identity, besides the history of acts.
@@ -35,6 +36,7 @@ _TRACES = (
     ("refusals", "SELECT count(*) FROM refusals WHERE identity = ?"),
     ("names", "SELECT count(*) FROM holders WHERE identity = ?"),
 )
+_RECOGNISED = "SELECT count(*) FROM certificates WHERE identity = ? AND state != 'reserved' AND gone_at IS NULL"
 _RENAME = (
     "UPDATE certificates SET identity = ? WHERE identity = ?",
     "UPDATE pins SET identity = ? WHERE identity = ?",
@@ -47,6 +49,10 @@ _FORGET = (
     "DELETE FROM pins WHERE identity = ?",
     "DELETE FROM failures WHERE identity = ?",
     "DELETE FROM refusals WHERE identity = ?",
+)
+# Whoever has the old machine has its keys: none of them identifies what goes by its name from now on.
+_NO_LONGER_RECOGNISE = (
+    "UPDATE certificates SET gone_at = ? WHERE identity = ? AND state != 'reserved' AND gone_at IS NULL"
 )
 
 
@@ -64,6 +70,8 @@ class Act:
         """Check and normalise a module's options. Raises CAError."""
         state, to = str(options["state"]), str(options.get("to") or "")
         identity = _check_identity(str(options["identity"]), where="identity")
+        if state == "present":
+            return cls(state, identity)
         if state != "renamed":
             return cls(state, identity, reason=check_reason(str(options.get("reason") or REASON[state])))
         if _check_identity(to, where="to") == identity:
@@ -106,24 +114,35 @@ def perform(act: Act, *, store: Store, now: int, wait: float = WAIT) -> Effect:
 def foresee(ledger: Ledger, act: Act, *, now: int) -> Effect:
     """What the act does to the ledger as it is now."""
     traces = _traces(ledger, act.identity)
+    is_out = _is_out(ledger, act.identity)
     if act.state == "renamed":
         return _foresee_rename(ledger, act, traces)
-    if not any(traces.values()):
+    if act.state == "present":
+        return _foresee_readmission(ledger, act, is_known=any(traces.values()), is_out=is_out)
+    if not any(traces.values()) and not is_out:
         _require_earlier(ledger, act)
         return Effect()
     revoked = {row["id"]: _told(row) for row in _to_revoke(ledger, act, now=now)}
     effect = Effect(revoked)
     effect.before = {
         "revoked": [],
+        "recognised certificates": int(ledger.run(_RECOGNISED, (act.identity,))[0][0]),
         **{what: count for what, count in traces.items() if what in ("pins", "failures", "refusals")},
     }
-    effect.after = {"revoked": [_shown(item) for item in revoked.values()], "pins": 0, "failures": 0, "refusals": 0}
+    effect.after = {**dict.fromkeys(effect.before, 0), "revoked": [_shown(item) for item in revoked.values()]}
     if act.state == "decommissioned":
         rows = ledger.run("SELECT DISTINCT name FROM holders WHERE identity = ? ORDER BY name", (act.identity,))
         effect.before["names"], effect.after["names"] = [row[0] for row in rows], []
-        # Also where there is nothing left to take away: what has ended is nobody's care any more then.
-        effect.before["decommissioned"], effect.after["decommissioned"] = _is_decommissioned(ledger, act), True
+    # Also where there is nothing left to take away: what has ended is nobody's care any more, and nothing more is issued. What takes
+    # the place of a decommissioned machine is in use.
+    effect.before["decommissioned"], effect.after["decommissioned"] = is_out, act.state == "decommissioned"
     return effect
+
+
+def _foresee_readmission(ledger: Ledger, act: Act, *, is_known: bool, is_out: bool) -> Effect:
+    if not is_out and not is_known and not ledger.run("SELECT 1 FROM acts WHERE identity = ? LIMIT 1", (act.identity,)):
+        raise _unknown(act)
+    return Effect(before={"decommissioned": is_out}, after={"decommissioned": False})
 
 
 def _foresee_rename(ledger: Ledger, act: Act, traces: dict[str, int]) -> Effect:
@@ -144,18 +163,29 @@ def _foresee_rename(ledger: Ledger, act: Act, traces: dict[str, int]) -> Effect:
 
 def _write(ledger: Ledger, act: Act, effect: Effect, *, now: int) -> None:
     if act.state == "renamed":
-        for statement in _RENAME:
-            ledger.run(statement, (act.to, act.identity))
-        said = _said_of_rename(act)
+        _write_rename(ledger, act, now=now)
+    elif act.state == "present":
+        write_act(ledger, "readmitted", act.identity, "", now=now)
     else:
         revoke_entries(ledger, effect.revoked, reason=act.reason, now=now)
+        ledger.run(_NO_LONGER_RECOGNISE, (now, act.identity))
         for statement in _FORGET:
             ledger.run(statement, (act.identity,))
         said = f"{len(effect.revoked)} certificates revoked ({act.reason}), {effect.before['pins']} pins removed"
         if act.state == "decommissioned":
             ledger.run("DELETE FROM holders WHERE identity = ?", (act.identity,))
             said += f", {len(effect.before['names'])} names freed"
-    ledger.run("INSERT INTO acts (at, act, identity, said) VALUES (?, ?, ?, ?)", (now, act.state, act.identity, said))
+        write_act(ledger, act.state, act.identity, said, now=now)
+
+
+def _write_rename(ledger: Ledger, act: Act, *, now: int) -> None:
+    is_out, was_out = _is_out(ledger, act.identity), _is_out(ledger, act.to)
+    for statement in _RENAME:
+        ledger.run(statement, (act.to, act.identity))
+    write_act(ledger, act.state, act.identity, _said_of_rename(act), now=now)
+    if is_out != was_out:
+        # What is not coming back is not let in by another name, nor kept out by one that somebody else had.
+        write_act(ledger, "decommissioned" if is_out else "readmitted", act.to, f"as {act.identity}", now=now)
 
 
 def _to_revoke(ledger: Ledger, act: Act, *, now: int) -> list[Any]:
@@ -188,12 +218,8 @@ def _was(ledger: Ledger, act: Act, *, said: str | None = None) -> bool:
     return any(said in (None, row[0]) for row in rows)
 
 
-def _is_decommissioned(ledger: Ledger, act: Act) -> bool:
-    """Whether that has been done, and no certificate been asked for since."""
-    last = "SELECT max(at) FROM acts WHERE act = 'decommissioned' AND identity = ?"
-    since = "SELECT 1 FROM certificates WHERE identity = ? AND reserved_at > ? LIMIT 1"
-    at = ledger.run(last, (act.identity,))[0][0]
-    return at is not None and not ledger.run(since, (act.identity, at))
+def _is_out(ledger: Ledger, identity: str) -> bool:
+    return identity in decommissioned(ledger, [identity])
 
 
 def _require_earlier(ledger: Ledger, act: Act) -> None:

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 from .._x509.build import new_serial
 from .._x509.constraints import Constraints
 from .._x509.errors import X509Error
-from .._x509.judge import renewal_due_at
+from .._x509.judge import BACKDATE, renewal_due_at
 from .._x509.parse import iso
+from .acts import decommissioned
 from .errors import CAError, ItemError
 from .holders import Claim, Conflict, Declared, Names, hold, holdings
 from .known import check_known
@@ -24,9 +25,6 @@ from .policy import Policy
 from .refusals import Refusal, clear_refusals, note_refusals, refused_before
 from .revocation import compromised_keys, why_issuer_is_revoked
 from .store import Store
-
-# Clocks of devices are late more often than the CA's: a new leaf is good for them too.
-BACKDATE = 3600
 
 
 def backdated(now: int, lifetime: int) -> int:
@@ -108,6 +106,7 @@ class _Batch:
         self._in_force: dict[tuple[str, str, str], list[Entry]] = {}
         self._locked: dict[str, CAError] = {}
         self._keys_to_avoid: frozenset[str] | None = None
+        self._out: frozenset[str] = frozenset()
         self._chains: dict[str, str] = {}
         self._answers: dict[str, dict[str, Any]] = {}
 
@@ -129,6 +128,7 @@ class _Batch:
 
     def _cases(self, orders: Sequence[Order]) -> list[_Case]:
         self._in_force = self._ledger.find_in_force((order.identity, order.name, order.spki) for order in orders)
+        self._out = decommissioned(self._ledger, {order.identity for order in orders})
         cases = []
         for order in orders:
             try:
@@ -138,6 +138,12 @@ class _Batch:
         return cases
 
     def _case(self, asked: Order) -> _Case:
+        if asked.identity in self._out:
+            raise ItemError(
+                f"{asked.id}: '{asked.identity}' was decommissioned, so nothing was issued for it. Take it out of the inventory; if it "
+                "is in use again, run playbooks/readmit.yml for it, or playbooks/replace.yml if another machine has its name now.",
+                code="decommissioned",
+            )
         issuer = self._issuer(asked.authority)
         order, profile, notes = admit(asked, policy=issuer.policy, constraints=issuer.constraints)
         return _Case(order, order.claim(profile), notes, self._found(order, issuer) or self._new(order, issuer))
@@ -304,13 +310,15 @@ class _Batch:
 
 def _why_held(conflict: Conflict, claim: Claim) -> str:
     """The sentence for people, with the next step."""
+    is_same = conflict.held == conflict.name
+    both = "" if is_same else f" ({conflict.name} was asked for: one of the two stands for the other as well)"
     if conflict.agreed:
         return (
-            f"'{conflict.holder}' has not said that it shares {conflict.name}. Nothing was issued. Put the name into shared_names of "
+            f"'{conflict.holder}' has not said that it shares {conflict.held}{both}. Nothing was issued. Put the name into shared_names of "
             f"'{conflict.holder}' as well, and run for both of them at once."
         )
     return (
-        f"'{conflict.holder}' holds the name {conflict.name} in authority '{claim.authority}'. Nothing was issued, since clients could "
-        f"not tell the two apart. Correct the names of one of them; if '{claim.identity}' has taken its place, rename or decommission "
-        f"'{conflict.holder}' first; if both serve that name on purpose, put it into shared_names of both."
+        f"'{conflict.holder}' holds the name {conflict.held} in authority '{claim.authority}'{both}. Nothing was issued, since clients "
+        f"could not tell the two apart. Correct the names of one of them; if '{claim.identity}' has taken its place, rename or "
+        f"decommission '{conflict.holder}' first; if both serve that name on purpose, each puts its own into its shared_names."
     )

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from .._x509.profiles import BUILT_IN
+from .acts import decommissioned
 from .errors import CAError
 from .failures import Failure, OpenFailure
 from .ledger import Entry, Ledger
@@ -23,7 +24,7 @@ FAILURE_WINDOW = 7 * 86400
 def read_info(
     store: Store, identities: Iterable[str], *, now: int, failure_window: int = FAILURE_WINDOW
 ) -> dict[str, Any]:
-    """All authorities; pins, leaves and failures of those identities that the ledger knows anything of; and whatever failed
+    """All authorities; pins, leaves, failures and an end of those identities that the ledger knows anything of; and whatever failed
     within O(failure_window). Takes no lock."""
     store.require()
     wanted = list(dict.fromkeys(str(identity) for identity in identities))
@@ -34,13 +35,16 @@ def read_info(
             check_known(ledger, name, published.fingerprints.values())
             profiles = _profiles(store, name)
             authorities[name] = {"anchors": published.anchors, "chain": published.chain, "profiles": profiles}
+        out = decommissioned(ledger, wanted)
         pins, leaves, failures = ledger.pins_of(wanted), ledger.leaves_of(wanted, now=now), ledger.failures_of(wanted)
         lately = ledger.open_failures(since=now - failure_window)
     known: dict[str, dict[str, Any]] = {
         identity: {"pins": pins.get(identity, []), "leaves": [_leaf(entry) for entry in leaves.get(identity, [])]}
         for identity in wanted
-        if identity in pins or identity in leaves or identity in failures
+        if identity in pins or identity in leaves or identity in failures or identity in out
     }
+    for identity in out:
+        known[identity]["decommissioned"] = True
     for identity, found in failures.items():
         known[identity]["failures"] = {failure.name: _failure(failure) for failure in found}
     return {
@@ -86,6 +90,7 @@ def _leaf(entry: Entry) -> dict[str, Any]:
         "state": entry.state,
         "not_after": _iso(entry.not_after),
         **({"revocation_reason": entry.revocation_reason} if entry.state == "revoked" else {}),
+        **({"gone": True} if entry.gone_at is not None else {}),
     }
 
 

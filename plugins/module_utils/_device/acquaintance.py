@@ -11,7 +11,7 @@ from .._probe.connection import Detour, Way, endpoint_text, patience, way_to
 from .._probe.errors import ProbeError
 from .._probe.tls import Seen, look
 from .._x509.errors import X509Error
-from .._x509.judge import Known, Served, compromised_text
+from .._x509.judge import Known, Served
 from .._x509.parse import Leaf, parse_certificate
 from .errors import DeviceError
 
@@ -35,13 +35,13 @@ class Target:
 
 @dataclass(frozen=True)
 class Met:
-    """A device as it was met. Only one that is C(recognised) may be sent a login or a key; C(suspected) is one whose key somebody
-    else may have."""
+    """A device as it was met. Only one that is C(recognised) may be sent a login or a key; C(suspicion) says why
+    somebody else may have its key."""
 
     seen: Seen
     leaf: Leaf | None
     recognised: bool
-    suspected: bool = False
+    suspicion: str | None = None
 
     @property
     def served(self) -> Served:
@@ -71,7 +71,7 @@ class Acquaintance:
         except X509Error:
             # Trust is OpenSSL's verdict, but what cannot be read cannot be compared with anything either.
             return Met(seen, None, False)
-        return Met(seen, leaf, self.recognises(seen, leaf), self.known.suspects(leaf))
+        return Met(seen, leaf, self.recognises(seen, leaf), self.known.suspicion(leaf))
 
     def recognises(self, seen: Seen, leaf: Leaf) -> bool:
         """Whether this peer may be spoken to."""
@@ -99,8 +99,8 @@ def _see(target: Target, name: str, anchors: str | None, via: Way | None) -> See
 
 def stranger_text(met: Met, *, identity: str) -> str:
     """Why nothing was sent, with the next step."""
-    if met.leaf and met.suspected:
-        return compromised_text(met.leaf)
+    if met.suspicion:
+        return met.suspicion
     key = met.leaf.spki if met.leaf else "that could not be read"
     return (
         f"the peer is not known: {met.seen.said} It serves the key {key}, which is not pinned for '{identity}'. "

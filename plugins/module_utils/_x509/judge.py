@@ -24,6 +24,8 @@ VERDICTS = ("refuse", "issue", "install", "reload", "none")
 _FAILURE_TEXTS = ("first_at", "last_at", "outcome", "said")
 # What went wrong last time is told in a sentence; the whole of it is in the ledger.
 _LONGEST_STORY = 300
+# How long before it is issued a certificate begins at most: clocks of devices are late more often than the CA's.
+BACKDATE = 3600
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ class Known:
     """What the CA knows: about the authority, and about this identity. Without a CA C(available) is false.
 
     C(failures): what went wrong and was not put right, by the certificate's name. C(compromised): fingerprints and SPKIs of leaves
-    whose key somebody else may have. C(profiles): the usages of each profile that the authority has; empty: the built-in ones.
+    whose key somebody else may have; C(gone): those of machines that had this identity before. C(profiles): the usages of each
+    profile that the authority has; empty: the built-in ones.
     """
 
     available: bool
@@ -98,6 +101,8 @@ class Known:
     pins: frozenset[str] = frozenset()
     leaves: Mapping[str, str] = field(default_factory=dict)
     compromised: frozenset[str] = frozenset()
+    gone: frozenset[str] = frozenset()
+    decommissioned: bool = False
     failures: Mapping[str, Failure] = field(default_factory=dict)
     profiles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -117,12 +122,9 @@ class Known:
             anchors=str(of_authority["anchors"]) if of_authority.get("anchors") else None,
             pins=frozenset(str(pin) for pin in of_identity.get("pins") or ()),
             leaves={str(leaf["fingerprint"]): str(leaf["state"]) for leaf in of_identity.get("leaves") or ()},
-            compromised=frozenset(
-                str(leaf[mark])
-                for leaf in of_identity.get("leaves") or ()
-                if leaf.get("revocation_reason") in COMPROMISING
-                for mark in ("fingerprint", "spki")
-            ),
+            compromised=_marks(of_identity, lambda leaf: leaf.get("revocation_reason") in COMPROMISING),
+            gone=_marks(of_identity, lambda leaf: bool(leaf.get("gone"))),
+            decommissioned=bool(of_identity.get("decommissioned")),
             failures={
                 str(name): Failure(int(item["count"]), *(str(item[part]) for part in _FAILURE_TEXTS))
                 for name, item in (of_identity.get("failures") or {}).items()
@@ -159,8 +161,21 @@ class Known:
         return served.trusted or served.leaf.spki in self.pins or served.leaf.fingerprint in self.leaves
 
     def suspects(self, leaf: Leaf) -> bool:
-        """Whether somebody else may have this leaf's key: it was revoked for that."""
-        return leaf.fingerprint in self.compromised or leaf.spki in self.compromised
+        """Whether somebody else may have this leaf's key, also when the leaf validates."""
+        return self.suspicion(leaf) is not None
+
+    def suspicion(self, leaf: Leaf) -> str | None:
+        """Why this leaf identifies nobody, with the next step: its key was revoked for that, or belongs to the machine that was here
+        before. That one may have been enrolled anew: no pin is older than its end."""
+        marks = {leaf.fingerprint, leaf.spki}
+        if marks & self.compromised:
+            return _compromised_text(leaf)
+        return _gone_text(leaf) if marks & self.gone and leaf.spki not in self.pins else None
+
+    @property
+    def strange(self) -> frozenset[str]:
+        """Fingerprints and SPKIs of keys that this identity must not use."""
+        return self.compromised | (self.gone - self.pins)
 
 
 @dataclass(frozen=True)
@@ -204,7 +219,9 @@ def renewal_window(leaf: HasValidity, renew_before: int | None) -> int:
     A leaf that was cut short, so that it lives no longer than that, has the last third as well: it would be due from its birth on.
     """
     life = leaf.not_after - leaf.not_before
-    return renew_before if renew_before and renew_before < life else life // 3
+    # It begins before it was issued, for clocks that are late: that part of its life it has never had.
+    lived = life - min(BACKDATE, life // 11)
+    return renew_before if renew_before and renew_before < lived else life // 3
 
 
 def renewal_due_at(leaf: HasValidity, renew_before: int | None) -> int:
@@ -298,8 +315,9 @@ def _untrusted(case: _Case) -> _Finding | None:
     served = case.have.served
     if served is None or not case.known.available or case.known.recognises(served):
         return None
-    if served.leaf and case.known.suspects(served.leaf):
-        return "refuse", Reason("untrusted", compromised_text(served.leaf))
+    suspicion = case.known.suspicion(served.leaf) if served.leaf else None
+    if suspicion:
+        return "refuse", Reason("untrusted", suspicion)
     spki = served.leaf.spki if served.leaf else "nothing"
     seen = (served.said or "its certificate does not validate").rstrip(".")
     return "refuse", Reason(
@@ -310,8 +328,21 @@ def _untrusted(case: _Case) -> _Finding | None:
     )
 
 
-def compromised_text(leaf: Leaf) -> str:
-    """Why a peer that may even validate is not spoken to, with the next step."""
+def _marks(of_identity: Mapping[str, Any], is_meant: Callable[[Mapping[str, Any]], bool]) -> frozenset[str]:
+    """Fingerprints and SPKIs of an identity's leaves."""
+    leaves = [leaf for leaf in of_identity.get("leaves") or () if is_meant(leaf)]
+    return frozenset(str(leaf[mark]) for leaf in leaves for mark in ("fingerprint", "spki"))
+
+
+def _gone_text(leaf: Leaf) -> str:
+    return (
+        f"the peer serves the key {leaf.spki}, which belongs to the machine that was replaced or decommissioned: it may be the old one. "
+        "Nothing was sent. If it is the right one all the same, compare this fingerprint on site, put it into the inventory as "
+        "tls_expected_spki, and pin it with playbooks/enrol.yml."
+    )
+
+
+def _compromised_text(leaf: Leaf) -> str:
     return (
         f"the peer serves the key {leaf.spki}, which is revoked because somebody else may have it: whoever answers may be anybody. "
         "Nothing was sent. Remove the certificate on the device itself, on site, compare the fingerprint of the one that it serves "

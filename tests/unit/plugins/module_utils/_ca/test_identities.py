@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from ansible_collections.certfleet.tls.plugins.module_utils._ca import identities
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.acts import DECOMMISSIONED
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.identities import Act, Effect, look, perform
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.record import record
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Known, Served
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import Leaf, parse_certificate
 
-from .workshop import DAY, Workshop
+from .workshop import DAY, Workshop, request
 
 PIN = "ab" * 32
 
@@ -106,7 +109,7 @@ def test_a_name_that_is_taken_is_refused(fleet: Workshop) -> None:
 
 
 def test_a_machine_that_nobody_knows_is_a_slip(fleet: Workshop) -> None:
-    for state in ("replaced", "decommissioned"):
+    for state in ("replaced", "decommissioned", "present"):
         refused(fleet, "unknown_identity", state=state, identity="robot-l")
     refused(fleet, "unknown_identity", state="renamed", identity="robot-l", to="line-3")
     do(fleet, "renamed", to="line-3")
@@ -169,8 +172,97 @@ def test_decommissioned_frees_the_names(fleet: Workshop) -> None:
 def test_a_machine_that_came_back_can_be_decommissioned_again(fleet: Workshop) -> None:
     do(fleet, "decommissioned")
     fleet.now += DAY
+    do(fleet, "present")
     fleet.issue_one("robot-1", key=3, **names("robot-1"))
     assert len(do(fleet, "decommissioned").revoked) == 1
+
+
+def test_a_decommissioned_machine_gets_nothing_until_it_is_readmitted(fleet: Workshop) -> None:
+    # It has a certificate in force once more, which an older CA would have renewed at night.
+    do(fleet, "decommissioned")
+    asked = request("robot-1", key=3, **names("robot-1"))
+    for _night in range(2):
+        fleet.now += DAY
+        answers = fleet.issue(asked, request("robot-2", key=2, **names("robot-2")))["certificates"]
+        assert answers["robot-1/https"]["error"]["code"] == "decommissioned"
+        assert "playbooks/readmit.yml" in answers["robot-1/https"]["error"]["message"]
+        assert not answers["robot-2/https"]["issued"]
+    assert fleet.sql("SELECT code, count FROM refusals") == [("decommissioned", 2)]
+    assert fleet.info("robot-1")["identities"]["robot-1"]["decommissioned"] is True
+    assert do(fleet, "present").before == {"decommissioned": True}
+    assert not do(fleet, "present").changed
+    assert "decommissioned" not in fleet.info("robot-1")["identities"]["robot-1"]
+    assert acts(fleet)[-1] == ("readmitted", "robot-1", "", fleet.now)
+    assert fleet.issue_one("robot-1", key=3, **names("robot-1"))["issued"]
+    do(fleet, "decommissioned")
+    assert fleet.issue_one("robot-1", key=3, **names("robot-1"))["error"]["code"] == "decommissioned"
+
+
+def test_who_is_decommissioned_is_looked_up(workshop: Workshop) -> None:
+    plan = str(workshop.sql(f"EXPLAIN QUERY PLAN {DECOMMISSIONED}", "[]"))
+    assert "USING INDEX acts_by_identity (identity=?)" in plan
+    assert "SCAN acts" not in plan
+
+
+def test_another_machine_in_the_place_of_a_decommissioned_one(fleet: Workshop) -> None:
+    do(fleet, "decommissioned")
+    assert do(fleet, "replaced").changed
+    assert fleet.issue_one("robot-1", key=3, **names("robot-1"))["issued"]
+
+
+def test_who_is_decommissioned_is_so_by_every_name(fleet: Workshop) -> None:
+    do(fleet, "decommissioned")
+    do(fleet, "renamed", to="line-3")
+    assert fleet.issue_one("line-3", key=3, **names("line-3"))["error"]["code"] == "decommissioned"
+    assert fleet.issue_one("robot-1", key=3, **names("robot-1"))["issued"]
+    # A name of which nothing is left is free, also for one that is in use.
+    fleet.sql("DELETE FROM certificates WHERE identity = 'line-3'")
+    fleet.sql("DELETE FROM outcomes WHERE identity = 'line-3'")
+    fleet.sql("DELETE FROM refusals WHERE identity = 'line-3'")
+    do(fleet, "renamed", "robot-2", to="line-3")
+    assert fleet.issue_one("line-3", key=2, **names("robot-2")).get("issued") is False
+
+
+@pytest.mark.parametrize("state", ["replaced", "decommissioned"])
+def test_no_key_of_the_old_machine_identifies_the_new_one(fleet: Workshop, state: str) -> None:
+    ended = fleet.issue_one("robot-1", name="api", key=3, names=["DNS:api.plant.example"], lifetime=DAY)
+    fleet.now += 2 * DAY
+    do(fleet, state)
+    do(fleet, "present")
+    served = [leaf_of(row[0]) for row in fleet.sql("SELECT pem FROM certificates WHERE identity = 'robot-1'")]
+    assert ended["fingerprint"] in {leaf.fingerprint for leaf in served}
+    known = Known.from_ca_info(fleet.info("robot-1"), identity="robot-1", authority="fleet")
+    for leaf in served:
+        assert not known.recognises(Served(leaf, trusted=True))
+        assert not known.recognises(Served(leaf, trusted=False))
+    # The very same machine was looked at and enrolled anew.
+    pin = {"identity": "robot-1", "spki": served[0].spki, "why": "compared on site"}
+    record([], [pin], store=fleet.store, now=fleet.now)
+    anew = Known.from_ca_info(fleet.info("robot-1"), identity="robot-1", authority="fleet")
+    assert anew.recognises(Served(served[0], trusted=False))
+    others = [leaf for leaf in served if leaf.spki != served[0].spki]
+    assert others
+    assert not any(anew.recognises(Served(leaf, trusted=True)) for leaf in others)
+    # What is issued from now on is its own.
+    fresh = fleet.issue_one("robot-1", key=2, names=["DNS:robot-1b.plant.example"])
+    after = Known.from_ca_info(fleet.info("robot-1"), identity="robot-1", authority="fleet")
+    assert after.recognises(Served(leaf_of(fresh["certificate"]), trusted=False))
+    assert not do(fleet, "renamed", to="line-3").revoked
+    line_3 = Known.from_ca_info(fleet.info("line-3"), identity="line-3", authority="fleet")
+    assert not any(line_3.recognises(Served(leaf, trusted=True)) for leaf in others)
+
+
+def test_a_pin_does_not_heal_a_compromised_key(fleet: Workshop) -> None:
+    do(fleet, "replaced", reason="key_compromise")
+    leaf = leaf_of(fleet.sql("SELECT pem FROM certificates WHERE identity = 'robot-1'")[0][0])
+    record([], [{"identity": "robot-1", "spki": leaf.spki, "why": ""}], store=fleet.store, now=fleet.now)
+    known = Known.from_ca_info(fleet.info("robot-1"), identity="robot-1", authority="fleet")
+    assert not known.recognises(Served(leaf, trusted=True))
+    assert "somebody else may have it" in str(known.suspicion(leaf))
+
+
+def leaf_of(pem: str) -> Leaf:
+    return parse_certificate(pem, where="test")
 
 
 def test_what_has_ended_is_not_revoked_but_needs_no_care_after(fleet: Workshop) -> None:

@@ -107,6 +107,8 @@ def test_a_decommissioned_machine_needs_no_care_until_it_comes_back(fleet: Works
     perform(gone, store=fleet.store, now=fleet.now)
     assert listed(fleet, "expiring") == []
     fleet.now += DAY
+    perform(Act("present", "robot-1"), store=fleet.store, now=fleet.now)
+    assert listed(fleet, "expiring") == []
     fleet.issue_one("robot-1", key=3, lifetime=DAY, **named("robot-1"))
     assert listed(fleet, "expiring") == ["robot-1/https"]
 

@@ -86,6 +86,20 @@ def test_a_key_that_somebody_else_may_have_gets_nothing(plant: Plant, not_after:
     assert plant.requests() == []
 
 
+@pytest.mark.parametrize("not_after", [-10, 3600])
+def test_the_machine_that_was_replaced_gets_nothing_unless_it_is_enrolled_anew(plant: Plant, not_after: int) -> None:
+    old = plant.pair(not_before=-20, not_after=not_after)
+    put(plant, old)
+    known = plant.known(leaves={old.leaf.fingerprint: "revoked"})
+    known = dataclasses.replace(known, gone=frozenset({old.leaf.fingerprint, old.leaf.spki}))
+    done = deliver(plant.access(known=known), plant.wish(plant.pair()))
+    assert done.outcome == "refused"
+    assert "replaced or decommissioned" in done.said
+    assert plant.requests() == []
+    anew = dataclasses.replace(known, pins=frozenset({old.leaf.spki}))
+    assert deliver(plant.access(known=anew), plant.wish(plant.pair())).outcome == "installed"
+
+
 def test_an_impostor_gets_neither_login_nor_key(plant: Plant) -> None:
     access = plant.access(plant.served().spki)
     plant.emulator.control("robot-1", "set", "impostor=on")
