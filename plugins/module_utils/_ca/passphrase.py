@@ -72,7 +72,8 @@ class Passphrase:
                 if not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) & 0o077:
                     raise CAError(
                         f"The passphrase file {path} is open to others (mode {stat.S_IMODE(status.st_mode):04o}) or no regular "
-                        "file. Make it its owner's alone (chmod 0600); if others could read it, change the passphrase.",
+                        "file. Make it its owner's alone (chmod 0600). If others could read it, encrypt the keys with another one, as "
+                        "docs/docsite/rst/backup.rst says (Another passphrase).",
                         code="passphrase",
                     )
                 return file.read(_LONGEST + 1)

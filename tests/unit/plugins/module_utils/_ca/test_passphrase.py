@@ -6,13 +6,18 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.passphrase import Passphrase
+
+from .workshop import Workshop
 
 SECRET = "planted-secret-4711"
 
@@ -92,3 +97,29 @@ def test_generated_one_is_private_random_and_never_replaced(tmp_path: Path) -> N
         Passphrase(file=str(paths[0])).generate()
     assert Passphrase(file=str(paths[0])).get() == first
     assert os.listdir(paths[0].parent) == ["passphrase"]
+
+
+def test_another_passphrase_as_the_guide_says(workshop: Workshop) -> None:
+    """Its commands, with the folders of this test."""
+    workshop.create("keys", root={"key_type": "ed25519"}, issuing={"key_type": "rsa-2048"})
+    workshop.create("waits", root={"location": "elsewhere"})
+    guide = (Path(__file__).parents[5] / "docs" / "docsite" / "rst" / "backup.rst").read_text()
+    block = guide.partition("\nAnother passphrase\n")[2].partition(".. code-block:: shell\n")[2]
+    commands = textwrap.dedent("".join(re.findall(r"(?m)^(?: {4}.*)?\n", block.partition("\nLeave out")[0])))
+    commands = commands.replace("/var/lib/certfleet", workshop.store.directory)
+    commands = commands.replace("/etc/certfleet", str(workshop.passphrase_file.parent))
+    before = workshop.passphrase().get()
+    subprocess.run(["sh", "-c", commands], check=True, capture_output=True)
+    assert workshop.passphrase().get() != before
+    for name, options in (
+        ("fleet", {}),
+        ("keys", {"root": {"key_type": "ed25519"}, "issuing": {"key_type": "rsa-2048"}}),
+    ):
+        found = workshop.create(name, **options)
+        assert (found.due, found.warnings) == ([], [])
+    assert workshop.create("waits", root={"location": "elsewhere"}).due == []
+    assert workshop.issue_one()["issued"]
+    workshop.passphrase_file.write_bytes(before)
+    with pytest.raises(CAError) as refused:
+        workshop.create()
+    assert refused.value.code == "wrong_passphrase"
