@@ -61,6 +61,10 @@ def test_replace_and_decommission(fleet: OwnCa) -> None:
     # The new machine gets a certificate, and another may take the name of the one that is gone.
     issued = fleet.issue(ask("robot-2"), ask("robot-9", names=["DNS:robot-3.plant.example"]))
     assert [item["state"] for item in issued.values()] == ["issued", "issued"]
+    # It is back: without this act nothing would be issued for it.
+    assert fleet.run("readmit", tls_readmit_identity="robot-3").changed == {"ca": 1}
+    assert fleet.run("readmit", tls_readmit_identity="robot-3").changed == {}
+    assert fleet.issue(ask("robot-3", names=["DNS:back.plant.example"]))["robot-3"]["state"] == "issued"
     slip = fleet.run("decommission", tls_decommission_identity="robot-33")
     assert slip.failed == {"ca"}
     assert "knows no machine 'robot-33'" in " ".join(slip.output.split())
