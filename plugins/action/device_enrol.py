@@ -102,7 +102,7 @@ def _state(leaf: Leaf, trusted: bool, known: Known, args: dict[str, Any], *, ide
     expected = {str(value).replace(":", "").strip().lower() for value in args["expected_spki"]}
     suspicion = known.suspicion(leaf)
     # The old machine may still answer here: only who has named its very key has compared it.
-    if suspicion and (leaf.spki not in expected or leaf.spki in known.compromised):
+    if suspicion and (leaf.spki not in expected or {leaf.spki, leaf.fingerprint} & known.compromised):
         return "stranger", suspicion
     if suspicion:
         return "pin", "expected by the inventory although it was here before, pinned"
