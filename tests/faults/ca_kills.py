@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from .ca_case import CACase
-from .ca_room import CA, KILLED, OUT, ROOM, TRACE, Answer, State, shell
+from .ca_room import BACKUPS, CA, KILLED, OUT, ROOM, TRACE, Answer, State, shell
 from .case import UnsafeError
 from .strace_log import CALLS, Event, below, read_events
 
@@ -27,7 +27,7 @@ def listed(case: CACase, module: Module) -> list[Event]:
     """Every change to a file that a whole run makes, with the answer that it writes at the end."""
     answer = module(_LISTED)
     assert not answer.failed and not answer.refused, answer
-    found = below(read_events(shell(f"cat {TRACE}")), CA, f"{ROOM}/secret", OUT)
+    found = below(read_events(shell(f"cat {TRACE}")), CA, BACKUPS, f"{ROOM}/secret", OUT)
     case.begin_again()
     return [event for event in found if event.call != "execve" and event.is_main]
 
