@@ -25,8 +25,8 @@ _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE--
 
 
 @cache
-def key_of(key_type: str) -> Any:
-    """A private key of that type, one for all leaves: to make an RSA key takes longer than to issue a hundred certificates."""
+def key_of(key_type: str, keyring: str = "") -> Any:
+    """A private key of that type, one for all leaves of a keyring: to make an RSA key takes longer than to issue a hundred certificates."""
     return new_key(key_type)
 
 
@@ -41,10 +41,16 @@ class Order:
     key_type: str = "ec-p256"
     common_name: str | None = None
     lifetime: int = 90 * DAY
+    keyring: str = ""  # another one where all certificates of its keys are taken back
+
+    @property
+    def key(self) -> Any:
+        """The private key that its holder has."""
+        return key_of(self.key_type, self.keyring)
 
     def request(self) -> dict[str, Any]:
         """As host_request would ask for it."""
-        key = key_of(self.key_type)
+        key = self.key
         return request(
             self.identity,
             authority=self.authority,
@@ -77,7 +83,7 @@ class Issued:
             "title": " ".join(filter(None, (self.title, name))),
             "chain": self.chain,
             "anchors": self.anchors,
-            "key": key_to_pem(key_of(self.order.key_type)).decode(),
+            "key": key_to_pem(self.order.key).decode(),
         }
         return Case(purpose=purpose, name=name, kind=kind, **{**shown, **changes})
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ansible_collections.certfleet.tls.plugins.module_utils._ca import crl, revoke
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.revocation_reasons import COMPROMISING
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.revocation_reasons import REASONS as WHY
 
 from .case import CRL, SERVER, Case
@@ -36,8 +37,15 @@ def make(plant: Plant) -> Revocations:
         if authority == "fleet":
             pairs += [(f"taken-{why.replace('_', '-')}", why) for why in WHY]
         orders = [
-            Order(f"{identity}-{authority}", (f"DNS:{identity}{number}.plant.example",), authority, "server_client")
-            for identity, _why in pairs
+            Order(
+                f"{identity}-{authority}",
+                (f"DNS:{identity}{number}.plant.example",),
+                authority,
+                "server_client",
+                # A compromised key loses all its certificates.
+                keyring=why if why in COMPROMISING else "",
+            )
+            for identity, why in pairs
         ]
         leaves = plant.produce(*orders)
         for order, (_identity, why) in zip(orders, pairs, strict=True):
