@@ -66,8 +66,8 @@ sanity: venv ## ansible-test sanity, all of it
 	@$(PYTHON) tests/run/sanity.py
 
 .PHONY: unit
-unit: venv ## unit tests
-	@$(PYTEST) tests/unit
+unit: venv ## unit tests [FULL=1: the slow ones too]
+	@$(PYTEST) tests/unit $(if $(FULL),,-m 'not slow')
 
 .PHONY: integration
 integration: lab-up ## tests on the lab [ONLY=<target>] [FULL=1: the slow ones too]

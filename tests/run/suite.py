@@ -41,6 +41,7 @@ LAB = Part("lab-up", 240)
 QUICK = (Part("lint", 120), Part("package", 60), Part("sanity", 180))
 # On the lab most of the time is spent waiting for services: the other core can work meanwhile.
 UNIT = Part("unit", 600)
+UNIT_FULL = Part("unit", 2400, ("FULL=1",))
 ON_THE_LAB = (Part("verifiers", 60), Part("integration", 1200), Part("faults", 900, ("QUICK=1",)))
 ON_THE_LAB_FULL = (Part("verifiers", 60), Part("integration", 7200, ("FULL=1",)), Part("faults", 1800))
 
@@ -91,7 +92,7 @@ def run(*, full: bool) -> list[Result]:
         # Also when interrupted: a lab that is left half-started costs the next run more than the wait.
         results.append(lab.result())
     is_up = results[-1].code == 0
-    unit = Running(UNIT, log=LOGS / "unit.log")
+    unit = Running(UNIT_FULL if full else UNIT, log=LOGS / "unit.log")
     try:
         for part in ON_THE_LAB_FULL if full else ON_THE_LAB:
             if is_up:
