@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key
@@ -95,6 +96,7 @@ def test_all_expired_without_root_key(ca_case: CACase, room: Room) -> None:
     ca_case.converges(room.authority(), room.issue("robot-0"))
 
 
+@pytest.mark.slow
 def test_whole_site_expired(ca_case: CACase, room: Room, tmp_path: Path) -> None:
     """a service whose leaf, issuing CA and CRL have expired: one run of the site"""
     room.begin()

@@ -68,7 +68,9 @@ def goes_on(case: CACase, *, wholly: bool = False) -> None:
         raise UnsafeError(f"in force are {state.of('issued')}, revoked {state.of('revoked')}")
 
 
-@pytest.mark.parametrize("file", ["root.pem", "issuing.pem", "issuing.key"])
+@pytest.mark.parametrize(
+    "file", [*(pytest.param(file, marks=pytest.mark.slow) for file in ("root.pem", "issuing.pem")), "issuing.key"]
+)
 def test_half_a_ca(ca_case: CACase, room: Room, file: str) -> None:
     """half a CA: {file} is gone"""
     room.create()
@@ -82,6 +84,7 @@ def test_half_a_ca(ca_case: CACase, room: Room, file: str) -> None:
     goes_on(ca_case)
 
 
+@pytest.mark.slow
 def test_authority_gone(ca_case: CACase, room: Room) -> None:
     """half a CA: the folder of its only authority is gone, the ledger is there"""
     room.create()
@@ -128,6 +131,7 @@ def test_foreign_key(ca_case: CACase, room: Room) -> None:
     goes_on(ca_case)
 
 
+@pytest.mark.slow
 def test_foreign_authority(ca_case: CACase, room: Room) -> None:
     """the authority's folder is that of another CA, with the same name and passphrase"""
     room.create()
@@ -159,6 +163,7 @@ def test_wrong_passphrase(ca_case: CACase, room: Room) -> None:
     goes_on(ca_case)
 
 
+@pytest.mark.slow
 def test_passphrase_gone(ca_case: CACase, room: Room) -> None:
     """the passphrase's file is gone"""
     room.create()
@@ -181,6 +186,7 @@ def test_newer_ledger(ca_case: CACase, room: Room) -> None:
     goes_on(ca_case)
 
 
+@pytest.mark.slow
 def test_ledger_of_something_else(ca_case: CACase, room: Room) -> None:
     """a file in the ledger's place that is none"""
     room.create()

@@ -38,13 +38,13 @@ def killed_at(case: Case, target: Target, headline: str) -> None:
     case.converges()
 
 
-@pytest.mark.parametrize("step", OF_A_SERVICE)
+@pytest.mark.parametrize("step", [pytest.param("request", marks=pytest.mark.slow), "issue", "deploy"])
 def test_controller_killed(case: Case, web: Service, step: str) -> None:
     """kill -9 of the controller at the beginning of: {step}"""
     killed_at(case, web, OF_A_SERVICE[step])
 
 
-@pytest.mark.parametrize("step", OF_A_WAVE)
+@pytest.mark.parametrize("step", ["record", pytest.param("wider-proof", marks=pytest.mark.slow), "confirm"])
 def test_controller_killed_in_wave(case: Case, fleet: Product, step: str) -> None:
     """kill -9 of the controller in a wave at the beginning of: {step}"""
     killed_at(case, fleet, OF_A_WAVE[step])

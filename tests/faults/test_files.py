@@ -39,6 +39,7 @@ def test_read_only(case: Case, web: Service) -> None:
     case.converges()
 
 
+@pytest.mark.slow
 def test_wrong_owner(case: Case, web: Service) -> None:
     """a folder of pairs that belongs to another user"""
     case.begin(web)

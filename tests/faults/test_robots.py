@@ -66,6 +66,7 @@ def test_robot_cuts_the_connection(case: Case, a_robot: Product) -> None:
     )
 
 
+@pytest.mark.slow
 def test_robot_cuts_the_answer(case: Case, a_robot: Product) -> None:
     """a robot that applies the upload and cuts the connection in the middle of its answer"""
     takes_it(case, a_robot, "reset=after")
@@ -82,6 +83,7 @@ def test_robot_answers_after_40_s(case: Case, a_robot: Product) -> None:
     takes_it(case, a_robot.set(mir_robot_api={}), "answer_delay=40")
 
 
+@pytest.mark.slow
 def test_robot_relapses(case: Case, a_robot: Product) -> None:
     """a robot that goes back to its built-in certificate 2 s after the upload"""
     fails(

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ..integration.machines import on
 from .case import Case
 from .mischief import NGINX, additional_address, new_pair_makes, stopped_service
@@ -34,6 +36,7 @@ def test_service_dies_later(case: Case, web: Service) -> None:
     case.converges()
 
 
+@pytest.mark.slow
 def test_service_hangs_at_its_start(case: Case, web: Service) -> None:
     """a service whose start never ends"""
     wish = case.begin(web.set(reload={"timeout": 4}))
@@ -64,6 +67,7 @@ def test_service_keeps_old_certificate(case: Case, web: Service) -> None:
     case.converges()
 
 
+@pytest.mark.slow
 def test_service_was_stopped_before(case: Case, web: Service) -> None:
     """a service that somebody had stopped before"""
     case.begin(web)

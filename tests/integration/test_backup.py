@@ -270,6 +270,7 @@ def fail_to_move(place: Place, new_host: Place) -> None:
     on(NEW, "rm", "-rf", new_host.directory)
 
 
+@pytest.mark.slow
 def test_moving_to_another_host_and_back(place: Place, new_host: Place) -> None:
     issued = place.work("robot-1", crl=True)
     fail_to_move(place, new_host)
