@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from .ca_case import CACase
-from .ca_room import CA, Room, shell
+from .ca_room import CA, Room, quoted, shell
 
 ISSUERS = 8
 EACH = 200
@@ -42,19 +42,24 @@ def test_writer_that_hangs(ca_case: CACase, room: Room) -> None:
     """a process that holds the CA's lock and does not go on"""
     room.create()
     ca_case.begin()
-    # Without its files: what started it would wait for it otherwise.
-    shell(f"flock {CA}/lock sleep {2 * LONGEST} </dev/null >/dev/null 2>&1 &")
+    holder = hang_in_lock()
     try:
         answer = room.issue("robot-1")
     finally:
-        release()
-    ca_case.told(answer, "has been writing to the CA for 60 s", "Nothing was changed", code="locked")
+        shell(f"kill {holder}")
+    ca_case.told(answer, f"(id {holder}) has been writing to the CA for 60 s", "Nothing was changed", code="locked")
     assert answer.seconds < LONGEST + 30
     ca_case.unharmed()
     ca_case.converges(room.issue("robot-1"))
 
 
-def release() -> None:
-    """End whoever holds the lock, by its id."""
-    holders = f"awk -v inode=:$(stat -c %i {CA}/lock) 'index($6, inode) {{print $5}}' /proc/locks"
-    shell(f"kill $({holders})")
+def hang_in_lock() -> str:
+    """The id of a process that holds the lock, as a writer does, and sleeps."""
+    script = (
+        "import fcntl, os, sys, time; lock = open(sys.argv[1], 'w'); fcntl.flock(lock, fcntl.LOCK_EX); "
+        f"print(os.getpid(), file=lock, flush=True); time.sleep({3 * LONGEST})"
+    )
+    # Without our files: who started it would wait for its end otherwise.
+    shell(f"{quoted('python3', '-c', script, f'{CA}/lock')} </dev/null >/dev/null 2>&1 &")
+    shell(f"until [ -s {CA}/lock ]; do sleep 0.1; done; sleep 1")
+    return shell(f"cat {CA}/lock").strip()
