@@ -117,12 +117,12 @@ def test_names_changed_in_the_inventory(
     converged: Lab, overlay: Callable[[dict[str, Any]], Path], host: str, variable: str
 ) -> None:
     endpoint = converged.endpoint(host)
-    other = [f"DNS:{host}.plant.example", f"DNS:{host}.new.example", f"IP:{endpoint['address']}"]
+    other = [f"DNS:{host}.plant.example", f"DNS:{host}.new.plant.example", f"IP:{endpoint['address']}"]
     run = repaired(host, overlay=overlay({host: {variable: other}}))
     assert "installed (names_changed)" in run.row(host)
     back = repaired(host)
     assert "installed (names_changed)" in back.row(host)
-    assert f"-DNS:{host}.new.example" in back.output
+    assert f"-DNS:{host}.new.plant.example" in back.output
 
 
 def test_file_modes_changed(converged: Lab) -> None:
