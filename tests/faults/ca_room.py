@@ -19,8 +19,8 @@ from typing import Any
 
 import ansible
 
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import build_csr
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key, spki_of
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key
+from ansible_collections.certfleet.tls.tests.certificate_request import certificate_request
 
 from ..integration.machines import CHECKOUT, on
 
@@ -222,20 +222,7 @@ class Room:
 
 def request(identity: str, *, key: Any = _KEY, **changes: Any) -> dict[str, Any]:
     """What the engine asks for."""
-    asked = {
-        "id": f"{identity}/https",
-        "identity": identity,
-        "name": "https",
-        "authority": "fleet",
-        "profile": "server",
-        "common_name": None,
-        "names": [f"DNS:{identity}.plant.example"],
-        "csr": build_csr(key, common_name=None, names=()),
-        "spki": spki_of(key.public_key()),
-        "lifetime": 90 * DAY,
-        "reasons": ["missing"],
-    }
-    return {**asked, **changes}
+    return certificate_request(identity, key=key, **changes)
 
 
 def shell(script: str, *, given: str | None = None) -> str:

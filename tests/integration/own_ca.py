@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import build_csr
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key, spki_of
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key
+from ansible_collections.certfleet.tls.tests.certificate_request import certificate_request
 
 from .machines import on
 from .playbook import Run, run_playbook
@@ -63,18 +63,4 @@ class OwnCa:
 
 def ask(identity: str, **fields: Any) -> dict[str, Any]:
     """A request for a machine's certificate, with a new key."""
-    key = new_key("ec-p256")
-    asked = {
-        "id": f"{identity}/https",
-        "identity": identity,
-        "name": "https",
-        "authority": "fleet",
-        "profile": "server",
-        "common_name": None,
-        "names": [f"DNS:{identity}.plant.example"],
-        "csr": build_csr(key, common_name=None, names=()),
-        "spki": spki_of(key.public_key()),
-        "lifetime": 90 * 86400,
-        "reasons": ["missing"],
-    }
-    return {**asked, **fields}
+    return certificate_request(identity, key=new_key("ec-p256"), **fields)

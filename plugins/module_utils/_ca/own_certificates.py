@@ -108,15 +108,29 @@ def _outside(ledger: Ledger, authority: str, limits: Constraints, *, now: int) -
 
 
 def _entry(ledger: Ledger, authority: str, part: str, leaf: Leaf, *, issuer: Leaf, why: str) -> Entry:
-    entry = Entry(
+    entry = entry_of(leaf, authority=authority, issuer=issuer.spki, name=part, why=why)
+    if ledger.find_serial(leaf.serial) is None:
+        return entry
+    # Only ours are unique everywhere; others may count from one.
+    return dataclasses.replace(entry, serial=f"{leaf.serial}@{issuer.spki}")
+
+
+def entry_of(
+    leaf: Leaf, *, authority: str, issuer: str, name: str, why: str, identity: str = "", profile: str | None = None
+) -> Entry:
+    """A certificate that is there already, as the ledger enters it. Without an identity it is an authority's own, O(name) its part.
+
+    O(issuer): the SPKI of the key that signed it.
+    """
+    return Entry(
         serial=leaf.serial,
         authority=authority,
-        issuer=issuer.spki,
-        identity="",
-        name=part,
-        profile=part,
+        issuer=issuer,
+        identity=identity,
+        name=name,
+        profile=profile or name,
         common_name=leaf.common_name,
-        names=(),
+        names=leaf.names if identity else (),
         spki=leaf.spki,
         not_before=leaf.not_before,
         not_after=leaf.not_after,
@@ -124,7 +138,3 @@ def _entry(ledger: Ledger, authority: str, part: str, leaf: Leaf, *, issuer: Lea
         pem=leaf.pem,
         why=(why,),
     )
-    if ledger.find_serial(leaf.serial) is None:
-        return entry
-    # Only ours are unique everywhere; others may count from one.
-    return dataclasses.replace(entry, serial=f"{leaf.serial}@{issuer.spki}")

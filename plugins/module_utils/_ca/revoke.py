@@ -18,6 +18,7 @@ from .inquiries import iso
 from .ledger import Entry, Ledger, Signed, to_entry
 from .local import read_chain
 from .lock import WAIT, locked
+from .own_certificates import entry_of
 from .policy import read_policy
 from .revocation import check_reason, revoke_entries
 from .store import Store
@@ -209,21 +210,14 @@ def _unknown(leaf: Leaf, target: Target, store: Store, ledger: Ledger) -> Entry:
     profiles = read_policy(store, authority).profiles
     fits = (profile.name for profile in profiles.values() if set(profile.usages) == set(leaf.usages))
     identity, name = _holder(leaf, target, authority, ledger)
-    return Entry(
-        serial=leaf.serial,
+    return entry_of(
+        leaf,
         authority=authority,
         issuer=chain.issuing.spki,
         identity=identity,
         name=name,
         profile=next(fits, "server"),
-        common_name=leaf.common_name,
-        names=leaf.names,
-        spki=leaf.spki,
-        not_before=leaf.not_before,
-        not_after=leaf.not_after,
-        fingerprint=leaf.fingerprint,
-        pem=leaf.pem,
-        why=("restored",),
+        why="restored",
     )
 
 

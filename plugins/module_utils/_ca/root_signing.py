@@ -28,7 +28,7 @@ from .known import check_known
 from .ledger import Entry, Ledger, Signed, to_entry
 from .local import open_key
 from .lock import WAIT, locked
-from .own_certificates import describe_limits
+from .own_certificates import describe_limits, entry_of
 from .passphrase import Passphrase
 from .revocation import restore_revocations, revoke_entries
 from .store import Store
@@ -368,22 +368,8 @@ def _need_signature(held: Held, request: Request, limits: Constraints, *, end: i
 
 
 def _entry(authority: str, part: str, leaf: Leaf, *, issuer: str) -> Entry:
-    return Entry(
-        serial=leaf.serial,
-        authority=authority,
-        issuer=issuer,
-        identity="",
-        name=part,
-        profile=part,
-        common_name=leaf.common_name,
-        names=(),
-        spki=leaf.spki,
-        not_before=leaf.not_before,
-        not_after=leaf.not_after,
-        fingerprint=leaf.fingerprint,
-        pem=leaf.pem,
-        why=("created" if part == "root" else "signed",),
-    )
+    why = "created" if part == "root" else "signed"
+    return entry_of(leaf, authority=authority, issuer=issuer, name=part, why=why)
 
 
 def _told(entry: Entry) -> dict[str, object]:

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import build_csr
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key, spki_of
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key
+from ansible_collections.certfleet.tls.tests.certificate_request import certificate_request
 
 KEY = new_key("ec-p256")
 COLLECTIONS = next(parent / ".dev" for parent in Path(__file__).parents if (parent / "galaxy.yml").is_file())
@@ -75,19 +75,7 @@ def host(tmp_path: Path) -> Host:
 
 
 def request(identity: str = "robot-1", **changes: Any) -> dict[str, Any]:
-    asked = {
-        "id": f"{identity}/https",
-        "identity": identity,
-        "name": "https",
-        "authority": "fleet",
-        "profile": "server",
-        "names": [f"DNS:{identity}.plant.example"],
-        "csr": build_csr(KEY, common_name=None, names=()),
-        "spki": spki_of(KEY.public_key()),
-        "lifetime": 86400,
-        "reasons": ["missing"],
-    }
-    return {**asked, **changes}
+    return certificate_request(identity, key=KEY, **{"lifetime": 86400, **changes})
 
 
 def test_check_then_apply_then_nothing(host: Host) -> None:

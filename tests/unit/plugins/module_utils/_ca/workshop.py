@@ -19,10 +19,10 @@ from ansible_collections.certfleet.tls.plugins.module_utils._ca.local import Loc
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.passphrase import Passphrase
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.record import record
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.store import Store
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import build_csr
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key, spki_of
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import parse_bundle
+from ansible_collections.certfleet.tls.tests.certificate_request import certificate_request
 
 NOW = 1_800_000_000
 DAY = 86400
@@ -52,22 +52,12 @@ def address_of(identity: str) -> str:
 
 def request(identity: str = "robot-1", *, key: int = 0, **changes: Any) -> dict[str, Any]:
     """What the engine asks for; the CSR is for one of KEYS and asks for nothing itself."""
-    name = changes.get("name", "https")
     asked = {
-        "id": f"{identity}/{name}",
-        "identity": identity,
-        "name": name,
-        "authority": "fleet",
-        "profile": "server",
         "common_name": identity,
         "names": [f"DNS:{identity}.plant.example", f"IP:{address_of(identity)}"],
-        "csr": build_csr(KEYS[key], common_name=None, names=()),
-        "spki": spki_of(KEYS[key].public_key()),
-        "lifetime": 90 * DAY,
         "renew_before": None,
-        "reasons": ["missing"],
     }
-    return {**asked, **changes}
+    return certificate_request(identity, key=KEYS[key], **{**asked, **changes})
 
 
 class Workshop:
