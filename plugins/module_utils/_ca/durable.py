@@ -47,35 +47,39 @@ def make_folder(path: str) -> None:
 
 def write_file(path: str, data: bytes) -> None:
     """A new private file; one that is already there is an error, never replaced."""
-    folder, name = os.path.split(path)
-    aside = os.path.join(folder, f"{ASIDE}{name}-{secrets.token_hex(8)}")
-    with explained("write", path):
-        try:
-            _write_new(aside, data)
-            # A link, not a rename: it refuses to take the place of a file that appeared meanwhile.
-            os.link(aside, path)
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(aside)
-        sync_folder(folder)
+    with _written_aside(path, data) as aside:
+        # A link, not a rename: it refuses to take the place of a file that appeared meanwhile.
+        os.link(aside, path)
 
 
 def replace_file(path: str, data: bytes) -> None:
     """A private file with this content, in the place of the one that may be there: either of them is there, whole."""
+    with _written_aside(path, data) as aside:
+        os.rename(aside, path)
+        _clear_aside(path)
+
+
+@contextmanager
+def _written_aside(path: str, data: bytes) -> Iterator[str]:
+    """The path of a file with this content beside its place, for the one step that brings it there."""
     folder, name = os.path.split(path)
     aside = os.path.join(folder, f"{ASIDE}{name}-{secrets.token_hex(8)}")
     with explained("write", path):
         try:
             _write_new(aside, data)
-            os.rename(aside, path)
+            yield aside
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(aside)
-        for entry in os.listdir(folder):
-            # Left by a writer that was killed; there is never more than one at work.
-            if entry.startswith(f"{ASIDE}{name}-"):
-                os.unlink(os.path.join(folder, entry))
         sync_folder(folder)
+
+
+def _clear_aside(path: str) -> None:
+    """Remove what writers that were killed have left; there is never more than one at work."""
+    folder, name = os.path.split(path)
+    for entry in os.listdir(folder):
+        if entry.startswith(f"{ASIDE}{name}-"):
+            os.unlink(os.path.join(folder, entry))
 
 
 def publish_folder(path: str, files: Mapping[str, bytes]) -> None:
