@@ -26,7 +26,7 @@ from .known import check_known
 from .ledger import Ledger
 from .local import Chain, decrypt_key, open_key, read_chain
 from .lock import WAIT, locked
-from .own_certificates import enter, is_settled, settle
+from .own_certificates import enter, is_settled, refuse_lost, settle
 from .passphrase import Passphrase
 from .policy import POLICY_FILE, policy_files, read_policy
 from .renewal import look_at_issuing
@@ -121,7 +121,7 @@ def to_result(found: Found, name: str) -> dict[str, Any]:
 
 
 def _look_at_absent(wish: Wish, *, store: Store, passphrase: Passphrase, generate: bool, now: int) -> Found:
-    _refuse_second(wish.name, store=store)
+    refuse_lost(store, wish.name, what="a CA")
     if passphrase.missing and (not generate or store.names() or store.pending_names()):
         # Nothing can be created without one; and a new one beside keys that have another would only confuse.
         passphrase.get()
@@ -247,19 +247,6 @@ def _provide_passphrase(passphrase: Passphrase, *, store: Store) -> None:
         if sealed is not None:
             decrypt_key(
                 sealed, path=store.pending_path(authority, PENDING_KEY), authority=authority, passphrase=passphrase
-            )
-
-
-def _refuse_second(authority: str, *, store: Store) -> None:
-    """An authority that the ledger knows and the disk does not has been lost: a second one of its name is none."""
-    if not store.names() and not store.has_ledger():
-        return
-    with Ledger.read(store.ledger) as ledger:
-        if ledger.knows_authority(authority):
-            raise CAError(
-                f"Half a CA: the ledger {store.ledger} knows the authority '{authority}', but {store.path(authority)} is gone. "
-                "Nothing was made anew, since machines trust the one that was there. Restore the folder from your backup.",
-                code="half_ca",
             )
 
 

@@ -14,6 +14,7 @@ from .errors import CAError
 from .ledger import Entry, Ledger, to_entry
 from .local import Chain
 from .policy import USUAL_LIFETIME
+from .store import Store
 
 # How many certificates a message names.
 _SHOWN = 5
@@ -138,3 +139,16 @@ def entry_of(
         pem=leaf.pem,
         why=(why,),
     )
+
+
+def refuse_lost(store: Store, authority: str, *, what: str) -> None:
+    """What the ledger knows and the disk does not has been lost: a second one of its name is none. O(what): C(a CA), C(a root)."""
+    if not store.names() and not store.has_ledger():
+        return
+    with Ledger.read(store.ledger) as ledger:
+        if ledger.knows_authority(authority):
+            raise CAError(
+                f"Half {what}: the ledger {store.ledger} knows the authority '{authority}', but {store.path(authority)} is gone. "
+                "Nothing was made anew, since machines trust the one that was there. Restore the folder from your backup.",
+                code="half_ca",
+            )

@@ -28,7 +28,7 @@ from .known import check_known
 from .ledger import Entry, Ledger, Signed, to_entry
 from .local import open_key
 from .lock import WAIT, locked
-from .own_certificates import describe_limits, entry_of
+from .own_certificates import describe_limits, entry_of, refuse_lost
 from .passphrase import Passphrase
 from .revocation import restore_revocations, revoke_entries
 from .store import Store
@@ -43,7 +43,7 @@ def hold(
         root = _read_root(store, ceremony.wish.name)
         held = Held()
         if root is None:
-            _refuse_lost(store, ceremony.wish.name)
+            refuse_lost(store, ceremony.wish.name, what="a root")
             _need_root(held, ceremony)
             root = _create(ceremony, store=store, secret=_provide(passphrase, store, generate), now=now)
         with Ledger.open(store.ledger) as ledger:
@@ -62,7 +62,7 @@ def predict(ceremony: Ceremony, *, store: Store, passphrase: Passphrase, generat
         with Ledger.read(store.ledger) as ledger:
             _Root(ceremony, held, root, ledger, store=store, passphrase=passphrase, now=now).foresee()
         return held
-    _refuse_lost(store, ceremony.wish.name)
+    refuse_lost(store, ceremony.wish.name, what="a root")
     if passphrase.missing and (not generate or store.names()):
         passphrase.get()
     _need_root(held, ceremony)
@@ -307,18 +307,6 @@ def _read_root(store: Store, name: str) -> Leaf | None:
     if not root.is_ca or not is_issued_by(root, root):
         raise CAError(f"Half a root: {path} is no root certificate. Restore it from your backup.", code="half_ca")
     return root
-
-
-def _refuse_lost(store: Store, name: str) -> None:
-    if not store.names() and not store.has_ledger():
-        return
-    with Ledger.read(store.ledger) as ledger:
-        if ledger.knows_authority(name):
-            raise CAError(
-                f"Half a root: the ledger {store.ledger} knows '{name}', but {store.path(name)} is gone. Nothing was made anew, since "
-                "machines trust the one that was there. Restore the folder from your backup.",
-                code="half_ca",
-            )
 
 
 def _create(ceremony: Ceremony, *, store: Store, secret: bytes, now: int) -> Leaf:
