@@ -21,23 +21,39 @@ from .workshop import KILLED, Workshop
 WRITES = ("open", "mkdir", "link", "unlink", "rename", "fsync", "ftruncate", "pwrite", "chmod")
 
 
-class Interruption:
-    """Counts writes to disk, ledger and the signatures, and kills its own process before the one whose number is given."""
+class Countdown:
+    """Kills its own process before the step whose number is given."""
 
-    def __init__(self, at: int, signed: Path) -> None:
+    def __init__(self, at: int) -> None:
         self.at = at
         self.count = 0
-        self._signed = signed
 
     def step(self) -> None:
         self.count += 1
         if self.count == self.at:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    def counted(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The same call, as a step."""
+
+        def step_and_call(*arguments: Any, **options: Any) -> Any:
+            self.step()
+            return call(*arguments, **options)
+
+        return step_and_call
+
+
+class Interruption(Countdown):
+    """Counts writes to disk, ledger and the signatures."""
+
+    def __init__(self, at: int, signed: Path) -> None:
+        super().__init__(at)
+        self._signed = signed
+
     def install(self) -> None:
         """Only ever in a child: nothing is put back."""
         for name in WRITES:
-            setattr(os, name, self._counted(getattr(os, name)))
+            setattr(os, name, self.counted(getattr(os, name)))
         interruption = self
 
         class Connection(sqlite3.Connection):
@@ -54,13 +70,6 @@ class Interruption:
         ):
             setattr(place, name, replacement)
 
-    def _counted(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*arguments: Any, **options: Any) -> Any:
-            self.step()
-            return call(*arguments, **options)
-
-        return counted
-
     def _remembered(self, sign: Callable[..., Any]) -> Callable[..., Any]:
         """A signature that exists is written down beside the CA, before anything else can happen."""
 
@@ -75,6 +84,13 @@ class Interruption:
         return remembered
 
 
+def is_killed(work: Callable[[], object], *, at: int) -> bool:
+    """Whether a child that does this work is killed at that step; it ends well otherwise."""
+    status = in_child(work)
+    assert status in (0, KILLED), at
+    return status == KILLED
+
+
 def killed_at_every_step(
     make: Callable[[], Workshop], work: Callable[[Workshop], object]
 ) -> Iterable[tuple[Workshop, bool]]:
@@ -87,10 +103,9 @@ def killed_at_every_step(
             interruption.install()
             work(workshop)
 
-        status = in_child(child)
-        assert status in (0, KILLED), at
-        yield workshop, status == KILLED
-        if status == 0:
+        killed = is_killed(child, at=at)
+        yield workshop, killed
+        if not killed:
             return
     raise AssertionError("it never ended")
 

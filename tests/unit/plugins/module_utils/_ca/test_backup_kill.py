@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-import signal
 import sqlite3
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -20,10 +19,10 @@ from ansible_collections.certfleet.tls.plugins.module_utils._ca import sealed_ar
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.backup import backups_in
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.freezing import bring_to
-from ansible_collections.certfleet.tls.tests.unit.child_process import in_child
 
 from .backups import CHEAP, back_up, drill, files, ledger, other_place, restore_to
-from .workshop import KILLED, Workshop
+from .interruption import Countdown, is_killed
+from .workshop import Workshop
 
 WRITES = ("open", "mkdir", "link", "unlink", "rename", "rmdir", "fsync", "ftruncate", "pwrite", "write", "chmod")
 
@@ -33,16 +32,8 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sealed_archive, "COST", CHEAP)
 
 
-class Interruption:
-    """Counts writes to disk, also those of an archive and within the copy of a ledger; kills its process before the one O(at)."""
-
-    def __init__(self, at: int) -> None:
-        self._left = at
-
-    def step(self) -> None:
-        self._left -= 1
-        if self._left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+class Interruption(Countdown):
+    """Counts writes to disk, also those of an archive and within the copy of a ledger."""
 
     def install(self) -> None:
         """Only ever in a child: nothing is put back."""
@@ -58,16 +49,9 @@ class Interruption:
                 super().backup(target, pages=16, progress=lambda *_counts: interruption.step())
 
         connect = functools.partial(sqlite3.connect, factory=Connection)
-        replacements = [(os, name, self._counted(getattr(os, name))) for name in WRITES]
+        replacements = [(os, name, self.counted(getattr(os, name))) for name in WRITES]
         for place, name, replacement in (*replacements, (sqlite3, "connect", connect)):
             setattr(place, name, replacement)
-
-    def _counted(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*arguments: Any, **options: Any) -> Any:
-            self.step()
-            return call(*arguments, **options)
-
-        return counted
 
 
 def killed_at_every_step(
@@ -83,11 +67,10 @@ def killed_at_every_step(
             interruption.install()
             work(workshop)
 
-        status = in_child(child)
-        assert status in (0, KILLED), at
-        yield workshop, status == KILLED
+        killed = is_killed(child, at=at)
+        yield workshop, killed
         shutil.rmtree(folder)
-        if status == 0:
+        if not killed:
             return
     raise AssertionError("it never ended")
 
