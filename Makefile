@@ -91,7 +91,7 @@ build: venv ## builds the collection into .cache/build
 
 .PHONY: bench-steady
 bench-steady: venv venv-peer ## 1,000 robots in the steady state, compared
-	@$(PYTHON) tests/bench/steady.py
+	@PYTHONPATH=.dev $(PYTHON) tests/bench/steady.py
 
 .PHONY: bench-issue
 bench-issue: venv venv-peer ## what certificates cost, compared: 1,000, 10,000, beside community.crypto and openssl

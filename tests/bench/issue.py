@@ -27,8 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.ledger import Entry, Ledger, Signed
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import build_csr, new_serial
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key, spki_of
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import new_serial
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key
+from ansible_collections.certfleet.tls.tests.certificate_request import certificate_request
 
 sys.path.insert(0, str(Path(__file__).parent))
 from plays import LOCAL, OURS, PEER, Cost, Workplace, no_op, play
@@ -246,22 +247,7 @@ def _requests(count: int) -> list[dict[str, Any]]:
     for number in range(count):
         name, key = f"robot-{number}", new_key("ec-p256")
         names = [f"DNS:{name}.plant.example", f"IP:198.18.{number // 250}.{number % 250 + 1}"]
-        requests.append(
-            {
-                "id": f"{name}/https",
-                "identity": name,
-                "name": "https",
-                "authority": "fleet",
-                "profile": "server",
-                "common_name": name,
-                "names": names,
-                "csr": build_csr(key, common_name=name, names=names),
-                "lifetime": LIFETIME,
-                "renew_before": None,
-                "reasons": ["missing"],
-                "spki": spki_of(key.public_key()),
-            }
-        )
+        requests.append(certificate_request(name, key=key, common_name=name, names=names))
     return requests
 
 

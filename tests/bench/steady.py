@@ -13,7 +13,6 @@ The last line is {"certificate_phase": ours / floor, "peer": peer / ours}.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import signal
@@ -22,6 +21,9 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import key_to_pem, new_key
+from ansible_collections.certfleet.tls.tests.certificate_request import certificate_request
 
 sys.path.insert(0, str(Path(__file__).parent))
 from plays import CHECKOUT, LOCAL, OURS, PEER, Workplace, no_op, play
@@ -78,31 +80,10 @@ class Bench:
 
     def issue_certificates(self) -> None:
         """A CA, and a leaf for each robot, through the collection's own modules. The robots share one key."""
-        key, csr = self.folder / "key.pem", self.folder / "request.csr"
-        subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True, timeout=60)
-        subprocess.run(
-            ["openssl", "req", "-new", "-key", key, "-subj", "/CN=bench", "-out", csr],
-            check=True,
-            capture_output=True,
-            timeout=60,
-        )
-        public = ["openssl", "pkey", "-in", key, "-pubout", "-outform", "DER"]
-        spki = hashlib.sha256(subprocess.run(public, check=True, capture_output=True, timeout=60).stdout).hexdigest()
+        key = new_key("rsa-2048")
+        (self.folder / "key.pem").write_bytes(key_to_pem(key))
         requests = [
-            {
-                "id": f"{name}/https",
-                "identity": name,
-                "name": "https",
-                "authority": "fleet",
-                "profile": "server",
-                "common_name": name,
-                "names": [f"DNS:{name}", f"IP:{address}"],
-                "csr": csr.read_text(),
-                "lifetime": 90 * 86400,
-                "renew_before": None,
-                "reasons": ["missing"],
-                "spki": spki,
-            }
+            certificate_request(name, key=key, common_name=name, names=[f"DNS:{name}", f"IP:{address}"])
             for name, address in self.robots
         ]
         (self.folder / "requests.json").write_text(json.dumps({"requests": requests}))
