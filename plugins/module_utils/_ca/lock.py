@@ -36,9 +36,10 @@ def locked(
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PRIVATE_FILE)
     try:
         _acquire(descriptor, path, wait=wait, clock=clock, sleep=sleep)
-        # For whoever waits in vain: who is it that holds the lock?
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        with explained("write the lock", path):
+            # For whoever waits in vain: who is it that holds the lock?
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         yield
     finally:
         os.close(descriptor)

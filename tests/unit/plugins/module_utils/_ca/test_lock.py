@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._ca.authority import
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.lock import locked
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.store import Store
+from ansible_collections.certfleet.tls.tests.unit.child_process import in_child
 
 from .workshop import Workshop, request, wish
 
@@ -65,6 +68,21 @@ def test_lock_of_a_killed_process_is_free(workshop: Workshop) -> None:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     assert workshop.issue_one()["issued"]
+
+
+def test_a_full_disk_where_there_is_no_lock_yet_is_explained(tmp_path: Path) -> None:
+    """The file can be made, which takes no block, but nothing be written into it."""
+
+    def on_a_full_disk() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        with pytest.raises(CAError, match="Could not write the lock") as refused, locked(str(tmp_path)):
+            raise AssertionError("it was not held")
+        assert refused.value.code == "files"
+
+    assert in_child(on_a_full_disk) == 0
+    with locked(str(tmp_path), wait=0):
+        assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
 
 
 def test_concurrent_issuers_sign_each_certificate_once(workshop: Workshop) -> None:
