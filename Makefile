@@ -71,7 +71,12 @@ unit: venv ## unit tests [FULL=1: the slow ones too]
 
 .PHONY: integration
 integration: lab-up ## tests on the lab [ONLY=<target>] [FULL=1: the slow ones too]
-	@$(PYTEST) $(if $(ONLY),tests/integration/test_$(ONLY).py,tests/integration) $(if $(FULL),,-m 'not slow')
+	@$(PYTEST) $(if $(ONLY),tests/integration/test_$(ONLY).py,tests/integration) \
+		-m '$(if $(ONLY),,not loopback)$(if $(ONLY)$(FULL),, and )$(if $(FULL),,not slow)'
+
+.PHONY: loopback
+loopback: venv ## the same on robots of this machine's loopback addresses, without the lab
+	@$(PYTEST) tests/integration -m loopback
 
 .PHONY: faults
 faults: lab-up ## every fault on the lab, and a table of them [ONLY=<name>] [QUICK=1: without the slow ones]

@@ -8,8 +8,12 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from .loopback_fleet import CONNECTION, LoopbackFleet, robot_names
 from .playbook import CHECKOUT, Run, environment_for, read_run
+
+pytestmark = pytest.mark.loopback
 
 
 def at_once(fleet: LoopbackFleet, *inventories: Path) -> list[Run]:

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
+
 from .loopback_fleet import IN_WINDOW, LoopbackFleet, robot_names
 from .playbook import later
+
+pytestmark = pytest.mark.loopback
 
 # The proof finds the new leaf, and a moment later the former one is back: rolled back.
 RELAPSES = "revert=0.15"

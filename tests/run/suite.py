@@ -1,4 +1,4 @@
-"""`make test`: the parts one after another, the lab starting beside lint and package, sanity and unit beside those on the lab.
+"""`make test`: the parts one after another, the lab starting beside lint and package, what needs no lab beside those on it.
 
 Every part is a make target of its own. A part over its budget is told, not failed: machines differ, and a
 test that fails by the clock fails at random. The last line counts the parts.
@@ -40,9 +40,9 @@ class Result:
 LAB = Part("lab-up", 240)
 QUICK = (Part("lint", 120), Part("package", 60))
 # On the lab most of the time is spent waiting for services: the other core can work meanwhile.
-BESIDE = (Part("sanity", 300), Part("unit", 900))
-BESIDE_FULL = (Part("sanity", 300), Part("unit", 2400, ("FULL=1",)))
-ON_THE_LAB = (Part("verifiers", 60), Part("integration", 1200), Part("faults", 900, ("QUICK=1",)))
+BESIDE = (Part("sanity", 300), Part("unit", 900), Part("loopback", 400))
+BESIDE_FULL = (Part("sanity", 300), Part("unit", 2400, ("FULL=1",)), Part("loopback", 400))
+ON_THE_LAB = (Part("verifiers", 60), Part("integration", 1500), Part("faults", 900, ("QUICK=1",)))
 ON_THE_LAB_FULL = (Part("verifiers", 60), Part("integration", 7200, ("FULL=1",)), Part("faults", 1800))
 
 
