@@ -32,8 +32,8 @@ attributes:
 options:
   state:
     description:
-      - V(present) writes a backup into O(folder), whole or not at all, readable by root alone. Of a CA that is not whole itself none is
-        written, and none is removed.
+      - V(present) writes a backup into O(folder), whole or not at all, readable by root alone, and reads it back. Of a CA that is not
+        whole itself none is written, and none is removed. What is no part of a CA is left out, with a warning.
       - V(verified) is the drill. It opens a backup in a temporary folder and checks all of it, that is the seal, the ledger, and that the
         passphrase opens each key and each key belongs to its certificate. It touches nothing else.
       - V(restored) makes a backup the CA in O(directory). There must be no CA yet, or a frozen one of which the backup knows every

@@ -235,7 +235,7 @@ def test_what_a_restore_refuses(place: Place, tmp_path: Path) -> None:
         OLD,
         "sh",
         "-c",
-        f"cp {file} /{tmp_path.name}.backup && printf x | dd of=/{tmp_path.name}.backup bs=1 seek=2000 conv=notrunc",
+        f"cp {file} /{tmp_path.name}.backup && printf %016d 0 | dd of=/{tmp_path.name}.backup bs=1 seek=2000 conv=notrunc",
     )
     try:
         damaged = elsewhere.run("restore", tls_ca_backup_file=f"/{tmp_path.name}.backup")

@@ -15,22 +15,22 @@ import json
 import os
 import re
 import secrets
-import stat
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 from .durable import ASIDE, PRIVATE_FILE, explained, make_folder, sync_folder
 from .errors import CAError
 from .freezing import standing_of, write_act
 from .ledger import Ledger
-from .ledger_copy import Moment
+from .ledger_copy import Moment, faults_in
 from .lock import WAIT, locked
 from .passphrase import Passphrase
-from .sealed_archive import Sealer
+from .sealed_archive import Opener, Sealer
 from .store import LEDGER_FILE, Store
 from .wholeness import check_whole
 
@@ -38,6 +38,8 @@ DEFAULT_FOLDER = "/var/backups/certfleet"
 MANIFEST = "manifest.json"
 # Folders of a CA whose files are backed up, as <folder>/<authority>/<file>.
 FOLDERS = ("authorities", "pending")
+_PLACE = re.compile(rf"(?:{'|'.join(FOLDERS)})/[A-Za-z0-9][A-Za-z0-9._-]{{0,63}}/[A-Za-z0-9][A-Za-z0-9._-]{{0,63}}\Z")
+LONGEST_FILE = 1 << 28
 # Where a copy of the ledger lies while it is sealed, in the CA's folder.
 WORK = ".backup"
 _PREFIX = "certfleet-"
@@ -78,7 +80,8 @@ def write_backup(
 ) -> Written:
     """Write a backup into O(folder), whole or not at all, and remove all but the newest O(keep) (0: none are removed).
 
-    Raises CAError, and removes nothing, when this CA is not whole: in time such backups would take the place of the good ones.
+    Raises CAError, and removes nothing, when this CA is not whole, or when the new backup is not read back as it was written: in time
+    such backups would take the place of the good ones.
     """
     store.require()
     opened = secret.get()
@@ -96,16 +99,26 @@ def write_backup(
         _clear(work, begin=LEDGER_FILE)
         _clear(folder, begin=f"{ASIDE}{_PREFIX}")
         try:
-            with _moment(store, wait=wait) as (files, moment):
+            with _moment(store, wait=wait) as (files, strays, moment):
                 moment.copy(copy)
+            _refuse_damaged(copy, store)
             manifest = _manifest(copy, now=now)
             written = _seal(manifest, files, copy, folder=folder, secret=opened)
         finally:
             _clear(work, begin=LEDGER_FILE)
         removed = _prune(folder, keep=keep, newest=written.file)
     said = f"{written.file}, sha256 {written.sha256}"
-    warnings = _remember(store, said, now=now, wait=wait)
+    warnings = tuple(
+        f"{path} is not in the backup: it is no part of a CA. Move it elsewhere, or remove it if it is not needed."
+        for path in strays
+    )
+    warnings += _remember(store, said, now=now, wait=wait)
     return Written(written.file, written.size, written.sha256, manifest, removed, warnings)
+
+
+def is_part(place: str, *, size: int) -> bool:
+    """Whether a regular file of this size that lies there, below a CA's folder, is of an authority: it is backed up and restored."""
+    return bool(_PLACE.match(place)) and size <= LONGEST_FILE
 
 
 def backups_in(folder: str) -> list[str]:
@@ -127,36 +140,54 @@ def count_leaves(ledger: Ledger) -> dict[str, int]:
 
 
 @contextmanager
-def _moment(store: Store, *, wait: float) -> Iterator[tuple[dict[str, bytes], Moment]]:
+def _moment(store: Store, *, wait: float) -> Iterator[tuple[dict[str, bytes], list[str], Moment]]:
     with locked(store.directory, wait=wait):
         with Ledger.open(store.ledger):
             # Of this version from here on.
-            files = _read_files(store)
+            files, strays = _read_files(store)
         moment = Moment(store.ledger)
     with moment:
-        yield files, moment
+        yield files, strays, moment
 
 
-def _read_files(store: Store) -> dict[str, bytes]:
-    found = {}
+def _read_files(store: Store) -> tuple[dict[str, bytes], list[str]]:
+    """(the files of all authorities by place, the paths of what somebody else has left among them)."""
+    found, strays = {}, []
     for kind in FOLDERS:
-        top = os.path.join(store.directory, kind)
-        for name in _visible(top):
-            for file in _visible(os.path.join(top, name)):
-                path = os.path.join(top, name, file)
-                with explained("read", path), open(path, "rb") as stream:
-                    if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                        found[f"{kind}/{name}/{file}"] = stream.read()
-    return found
+        for entry in _visible(os.path.join(store.directory, kind)):
+            inside = _visible(entry.path) if entry.is_dir() else []
+            if not inside:
+                strays.append(entry.path)
+            for file in inside:
+                place = f"{kind}/{entry.name}/{file.name}"
+                with explained("read", file.path):
+                    if not file.is_file() or not is_part(place, size=file.stat().st_size):
+                        strays.append(file.path)
+                        continue
+                    with open(file.path, "rb") as stream:
+                        found[place] = stream.read()
+    return found, strays
 
 
-def _visible(folder: str) -> list[str]:
+def _visible(folder: str) -> list[os.DirEntry[str]]:
     """What is in a folder, without that which is being built aside."""
     with explained("read", folder):
         try:
-            return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+            return sorted(
+                (entry for entry in os.scandir(folder) if not entry.name.startswith(".")), key=lambda entry: entry.name
+            )
         except FileNotFoundError:
             return []
+
+
+def _refuse_damaged(copy: str, store: Store) -> None:
+    faults = faults_in(copy)
+    if faults:
+        raise CAError(
+            f"The ledger {store.ledger} is damaged: {faults}. No backup was written, and none was removed. Restore the last one from "
+            "before that (playbooks/restore.yml).",
+            code="ledger",
+        )
 
 
 def _manifest(copy: str, *, now: int) -> Manifest:
@@ -179,12 +210,51 @@ def _seal(manifest: Manifest, files: Mapping[str, bytes], ledger: str, *, folder
                     with open(ledger, "rb") as stream:
                         archive.addfile(_member(LEDGER_FILE, os.fstat(stream.fileno()).st_size, manifest), stream)
                 sealer.close()
+            _read_back(aside, sealer, {MANIFEST: manifest.to_json(), **files}, ledger=ledger)
             os.rename(aside, path)
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(aside)
         sync_folder(folder)
     return Written(path, file.size, file.digest.hexdigest(), manifest, ())
+
+
+def _read_back(path: str, sealer: Sealer, files: Mapping[str, bytes], *, ledger: str) -> None:
+    """Raise CAError unless the archive opens again and holds just these files and the ledger."""
+    wanted = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    with open(ledger, "rb") as stream:
+        wanted[LEDGER_FILE] = _digest(stream)
+    why: Exception | None = None
+    try:
+        is_same = _digests_in(path, sealer) == wanted
+    except (tarfile.TarError, zlib.error, EOFError, CAError) as exc:
+        is_same, why = False, exc
+    if not is_same:
+        raise CAError(
+            f"The new backup {path} was not read back as it was written. It was removed, and no older one was. Check the disk that it "
+            "lies on, then run again.",
+            code="bad_backup",
+        ) from why
+
+
+def _digests_in(path: str, sealer: Sealer) -> dict[str, str]:
+    found = {}
+    with open(path, "rb") as stream:
+        # Another half second for the same key would prove nothing more.
+        opener = Opener(stream, keys=sealer.keys, where=path)
+        with tarfile.open(fileobj=cast(BinaryIO, opener), mode="r|gz") as archive:
+            for member in archive:
+                content = archive.extractfile(member)
+                found[member.name] = _digest(content) if content else ""
+        opener.finish()
+    return found
+
+
+def _digest(stream: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while data := stream.read(1 << 20):
+        digest.update(data)
+    return digest.hexdigest()
 
 
 def _member(name: str, size: int, manifest: Manifest) -> tarfile.TarInfo:

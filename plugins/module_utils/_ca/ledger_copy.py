@@ -64,13 +64,24 @@ def settle(path: str) -> None:
 
 def check_integrity(path: str) -> None:
     """Raise CAError unless SQLite finds every page and index of the ledger in order."""
-    with _explained(path), closing(_connect(path)) as connection:
-        found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(3)")]
-    if found != ["ok"]:
+    faults = faults_in(path)
+    if faults:
         raise CAError(
-            f"The ledger {path} is damaged: {'; '.join(found)}. Nothing was changed. Take another backup.",
-            code="ledger",
+            f"The ledger {path} is damaged: {faults}. Nothing was changed. Take another backup.", code="ledger"
         )
+
+
+def faults_in(path: str) -> str:
+    """What SQLite finds wrong with the pages and indexes of a ledger; empty when all is in order."""
+    with _explained(path), closing(_connect(path)) as connection:
+        try:
+            found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(3)")]
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as exc:
+            # So bad that the check itself cannot go on.
+            found = [str(exc)]
+    return "" if found == ["ok"] else "; ".join(found)
 
 
 def _connect(path: str) -> sqlite3.Connection:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import tarfile
 import zlib
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from .._x509.parse import iso
-from .backup import FOLDERS, MANIFEST, Manifest, backups_in, count_leaves
+from .backup import FOLDERS, LONGEST_FILE, MANIFEST, Manifest, backups_in, count_leaves, is_part
 from .durable import PRIVATE_FILE, explained, make_folder, replace_file, sync_folder
 from .errors import CAError
 from .freezing import RESTORED, standing_of, write_act
@@ -30,11 +29,9 @@ from .lock import WAIT, locked
 from .passphrase import Passphrase
 from .sealed_archive import Opener, damaged
 from .store import LEDGER_FILE, Store
-from .wholeness import inspect_authority, inspect_pending, refuse_lost
+from .wholeness import inspect_authority, inspect_pending, occupied, refuse_lost
 
 ASIDE_FOLDER = ".restoring"
-_LONGEST_FILE = 1 << 28
-_PLACE = re.compile(rf"(?:{'|'.join(FOLDERS)})/[A-Za-z0-9][A-Za-z0-9._-]{{0,63}}/[A-Za-z0-9][A-Za-z0-9._-]{{0,63}}\Z")
 
 
 @dataclass(frozen=True)
@@ -128,11 +125,11 @@ def _unpack(path: str, *, folder: str, secret: Passphrase) -> Manifest:
 def _take(archive: tarfile.TarFile, member: tarfile.TarInfo, *, folder: str, where: str) -> Manifest | None:
     """Write one file of the archive into the folder; the manifest is returned instead."""
     stream = archive.extractfile(member) if member.isreg() else None
-    known = member.name in (MANIFEST, LEDGER_FILE) or (_PLACE.match(member.name) and member.size <= _LONGEST_FILE)
+    known = member.name in (MANIFEST, LEDGER_FILE) or is_part(member.name, size=member.size)
     if stream is None or not known:
         raise damaged(where, f"it holds '{member.name}', which is no part of a CA")
     if member.name == MANIFEST:
-        return _read_manifest(stream.read(_LONGEST_FILE), where=where)
+        return _read_manifest(stream.read(LONGEST_FILE), where=where)
     path = os.path.join(folder, member.name)
     make_folder(os.path.dirname(path))
     with explained("write", path):
@@ -158,7 +155,7 @@ def _inspect(store: Store, manifest: Manifest, *, passphrase: Passphrase, where:
     check_integrity(store.ledger)
     inspect_pending(store, passphrase)
     with Ledger.open(store.ledger) as ledger:
-        authorities = {name: inspect_authority(store, ledger, name, passphrase) for name in store.names()}
+        authorities = {name: inspect_authority(store, ledger, name, passphrase) for name in occupied(store)}
         refuse_lost(store, ledger)
         if count_leaves(ledger) != dict(manifest.certificates):
             raise damaged(where, f"its ledger has other certificates than its {MANIFEST} says")
@@ -260,8 +257,9 @@ def _places(store: Store) -> list[str]:
     for kind in FOLDERS:
         for folder, _folders, files in os.walk(os.path.join(store.directory, kind)):
             for file in files:
-                place = os.path.relpath(os.path.join(folder, file), store.directory)
-                if _PLACE.match(place):
+                path = os.path.join(folder, file)
+                place = os.path.relpath(path, store.directory)
+                if os.path.isfile(path) and is_part(place, size=os.path.getsize(path)):
                     found.append(place)
     return sorted(found)
 

@@ -23,7 +23,7 @@ import hmac
 import os
 import struct
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from .._x509.crypto import InvalidTag, aead
 from .errors import CAError
@@ -40,14 +40,22 @@ _HEADER = struct.Struct(f">{len(MAGIC)}sBB16s")
 _CHECK = 32
 
 
+class Keys(NamedTuple):
+    """What scrypt makes of a passphrase, for one archive: the cipher of the chunks, and the key of the header's check."""
+
+    cipher: aead.AESGCM
+    check: bytes
+
+
 class Sealer:
     """Encrypts what is written to it into O(put), piece by piece; close() seals the end."""
 
     def __init__(self, put: Callable[[bytes], object], secret: bytes, *, cost: int | None = None) -> None:
         chosen = COST if cost is None else cost
         header = _HEADER.pack(MAGIC, VERSION, chosen, os.urandom(16))
-        self._cipher, check_key = _keys(secret, header)
-        self._header = header + hmac.digest(check_key, header, "sha256")
+        self.keys = _derive(secret, header)
+        self._cipher = self.keys.cipher
+        self._header = header + hmac.digest(self.keys.check, header, "sha256")
         self._put = put
         self._count = 0
         self._waiting = bytearray()
@@ -72,16 +80,22 @@ class Sealer:
 
 
 class Opener:
-    """Reads what a Sealer has written. Raises CAError for another passphrase, and for whatever is not as it was written."""
+    """Reads what a Sealer has written. Raises CAError for another passphrase, and for whatever is not as it was written.
 
-    def __init__(self, stream: BinaryIO, secret: bytes, *, where: str, source: str) -> None:
+    O(keys): those of the Sealer that has just written it, instead of the passphrase.
+    """
+
+    def __init__(
+        self, stream: BinaryIO, secret: bytes = b"", *, where: str, source: str = "", keys: Keys | None = None
+    ) -> None:
         self._stream = stream
         self._where = where
         self._header = stream.read(_HEADER.size + _CHECK)
         header, check = self._header[: _HEADER.size], self._header[_HEADER.size :]
         _check_header(header, where=where)
-        self._cipher, check_key = _keys(secret, header)
-        if not hmac.compare_digest(hmac.digest(check_key, header, "sha256"), check):
+        keys = keys or _derive(secret, header)
+        self._cipher = keys.cipher
+        if not hmac.compare_digest(hmac.digest(keys.check, header, "sha256"), check):
             raise CAError(
                 f"The backup {where} cannot be opened: {source} gives another passphrase than it was sealed with, or its first "
                 "octets are damaged. Nothing was changed. Put the right passphrase there, or take another backup.",
@@ -148,12 +162,12 @@ def _check_header(header: bytes, *, where: str) -> None:
         raise damaged(where, f"its header asks for 2^{cost} rounds of scrypt")
 
 
-def _keys(secret: bytes, header: bytes) -> tuple[aead.AESGCM, bytes]:
+def _derive(secret: bytes, header: bytes) -> Keys:
     _magic, _version, cost, salt = _HEADER.unpack(header)
     rounds = 1 << cost
     memory = 128 * _BLOCK_SIZE * (rounds + 4) + (1 << 20)
     derived = hashlib.scrypt(secret, salt=salt, n=rounds, r=_BLOCK_SIZE, p=1, maxmem=memory, dklen=64)
-    return aead.AESGCM(derived[:32]), derived[32:]
+    return Keys(aead.AESGCM(derived[:32]), derived[32:])
 
 
 def _nonce(count: int, *, last: bool) -> bytes:

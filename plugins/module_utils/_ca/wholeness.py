@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from .._x509.parse import iso, load_certificate, to_leaf
@@ -13,14 +14,14 @@ from .known import check_known
 from .ledger import Ledger
 from .local import decrypt_key, open_key, read_chain
 from .passphrase import Passphrase
-from .store import Store
+from .store import FILES, ROOT_KEY, Store
 
 
 def check_whole(store: Store, passphrase: Passphrase) -> None:
     """Raise CAError when it is not."""
     inspect_pending(store, passphrase)
     with Ledger.read(store.ledger) as ledger:
-        for name in store.names():
+        for name in occupied(store):
             inspect_authority(store, ledger, name, passphrase)
         refuse_lost(store, ledger)
 
@@ -56,9 +57,16 @@ def refuse_lost(store: Store, ledger: Ledger) -> None:
     rows = ledger.run(
         "SELECT DISTINCT authority FROM certificates WHERE identity = '' AND name IN ('root', 'issuing') AND state != 'reserved'"
     )
-    lost = sorted({str(row[0]) for row in rows} - set(store.names()))
+    lost = sorted({str(row[0]) for row in rows} - set(occupied(store)))
     if lost:
         raise CAError(
-            f"Half a CA: the ledger knows {', '.join(lost)}, but there is no folder of it. Nothing was changed. Take another backup.",
+            f"Half a CA: the ledger knows {', '.join(lost)}, but its files are gone. Nothing was changed. Take another backup.",
             code="half_ca",
         )
+
+
+def occupied(store: Store) -> list[str]:
+    """The authorities of which there is anything: a folder with neither a certificate nor a key is none."""
+    return [
+        name for name in store.names() if any(os.path.lexists(store.path(name, file)) for file in (*FILES, ROOT_KEY))
+    ]
