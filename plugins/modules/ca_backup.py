@@ -55,7 +55,9 @@ options:
     type: int
     default: 14
   file:
-    description: The backup that is verified or restored; by default the newest in O(folder).
+    description:
+      - The backup that is verified or restored; by default the newest in O(folder) of the CA in O(directory).
+      - Where that has no ledger that could be asked, and O(folder) has backups of several CAs, it must be named.
     type: path
   backup_passphrase_file:
     description:
@@ -300,11 +302,11 @@ class Task:
         }
 
     def _verified(self) -> dict[str, Any]:
-        file = backup_in(self.params["folder"], self.params["file"])
+        file = backup_in(self.params["folder"], self.params["file"], store=self.store)
         return {"changed": False, **self._told(file, self._checked(file))}
 
     def _restored(self) -> dict[str, Any]:
-        file = backup_in(self.params["folder"], self.params["file"])
+        file = backup_in(self.params["folder"], self.params["file"], store=self.store)
         options: dict[str, Any] = {"store": self.store, "secret": self.secret, "passphrase": self.passphrase}
         if self.check:
             with tempfile.TemporaryDirectory(dir=self.tmpdir) as folder:

@@ -193,7 +193,8 @@ def _refuse_damaged(copy: str, store: Store) -> None:
 def _manifest(copy: str, *, now: int) -> Manifest:
     with Ledger.open(copy) as ledger:
         frozen = standing_of(ledger).frozen is not None
-        return Manifest(_tag(ledger) + secrets.token_hex(8 - _TAG // 2), now, count_leaves(ledger), frozen)
+        tag = tag_of(ledger) or "0" * _TAG
+        return Manifest(tag + secrets.token_hex(8 - _TAG // 2), now, count_leaves(ledger), frozen)
 
 
 def _seal(manifest: Manifest, files: Mapping[str, bytes], ledger: str, *, folder: str, secret: bytes) -> Written:
@@ -289,13 +290,14 @@ class _NewFile:
             rest = rest[os.write(self._descriptor, rest) :]
 
 
-def _tag(ledger: Ledger) -> str:
+def tag_of(ledger: Ledger) -> str | None:
     """What tells this CA's backups from another's in the same folder: the first serial that its ledger has ever known."""
     rows = ledger.run("SELECT serial FROM certificates ORDER BY id LIMIT 1")
-    return hashlib.sha256(str(rows[0][0]).encode()).hexdigest()[:_TAG] if rows else "0" * _TAG
+    return hashlib.sha256(str(rows[0][0]).encode()).hexdigest()[:_TAG] if rows else None
 
 
-def _tag_in(path: str) -> str:
+def tag_in(path: str) -> str:
+    """The same of a backup, as its file's name has it."""
     return path.rpartition("-")[2][:_TAG]
 
 
@@ -304,7 +306,7 @@ def _prune(folder: str, *, keep: int, newest: str) -> tuple[str, ...]:
         return ()
     # By the clock of the machine: should it have run ahead once, the one just written is kept all the same.
     # Those of another CA, such as a root of its own or another plant on the same share, are not ours to remove.
-    others = [path for path in backups_in(folder) if path != newest and _tag_in(path) == _tag_in(newest)]
+    others = [path for path in backups_in(folder) if path != newest and tag_in(path) == tag_in(newest)]
     removed = tuple(others[keep - 1 :])
     for path in removed:
         with explained("remove the old backup", path):

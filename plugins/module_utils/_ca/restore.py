@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from .._x509.parse import iso
-from .backup import FOLDERS, LONGEST_FILE, MANIFEST, Manifest, backups_in, count_leaves, is_part
+from .backup import FOLDERS, LONGEST_FILE, MANIFEST, Manifest, backups_in, count_leaves, is_part, tag_in, tag_of
 from .durable import PRIVATE_FILE, explained, make_folder, replace_file, sync_folder
 from .errors import CAError
 from .freezing import RESTORED, standing_of, write_act
@@ -94,15 +94,37 @@ def predict_restore(path: str, *, folder: str, store: Store, secret: Passphrase,
     return Restored(content, changed, before)
 
 
-def backup_in(folder: str, file: str | None) -> str:
-    """The backup that is meant: O(file), or the newest one in the folder."""
-    found = [file] if file else backups_in(folder)
-    if not found:
+def backup_in(folder: str, file: str | None, *, store: Store) -> str:
+    """The backup that is meant: O(file), or the newest one in the folder of the CA that is there, or else of the only one that it has."""
+    if file:
+        return file
+    found, tag = backups_in(folder), _tag_of(store)
+    meant = [path for path in found if tag_in(path) == tag] if tag else found
+    if not meant:
+        others = f" of the CA in {store.directory}, only of another one" if found else ""
         raise CAError(
-            f"There is no backup in {folder}. Nothing was changed. Say where it is with 'file', or in which folder with 'folder'.",
+            f"There is no backup{others} in {folder}. Nothing was changed. Say where it is with 'file', or in which folder with 'folder'.",
             code="missing",
         )
-    return found[0]
+    newest: dict[str, str] = {}
+    for path in meant:
+        newest.setdefault(tag_in(path), path)
+    if len(newest) > 1:
+        raise CAError(
+            f"There are backups of {len(newest)} different CAs in {folder}, and none in {store.directory} that says which one is meant. "
+            f"Nothing was changed. Name the file with 'file'; the newest of each: {', '.join(newest.values())}.",
+            code="bad_request",
+        )
+    return meant[0]
+
+
+def _tag_of(store: Store) -> str | None:
+    """What backups of the CA that is there are told by; None where there is none that can be asked."""
+    try:
+        with Ledger.read(store.ledger) as ledger:
+            return tag_of(ledger)
+    except CAError:
+        return None
 
 
 def _unpack(path: str, *, folder: str, secret: Passphrase) -> Manifest:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,35 @@ def test_check_write_drill_restore(host: BackupHost) -> None:
         assert (again["changed"], "diff" in again) == (False, False)
     known = host.run("ca_info", identities=["robot-1"], directory=elsewhere["directory"])
     assert len(known["identities"]["robot-1"]["leaves"]) == 1
+
+
+def test_the_newest_is_of_this_ca(host: BackupHost) -> None:
+    """The folder is shared with another CA, whose backup is newer; and then this one's ledger is lost."""
+    own = host.backup()["file"]
+    other = {"directory": str(host.folder / "root")}
+    host.create(**other)
+    time.sleep(1.1)
+    theirs = host.backup(**other)["file"]
+    assert theirs > own
+    for check in (True, False):
+        assert host.backup("verified", check=check)["file"] == own
+        assert host.backup("verified", check=check, **other)["file"] == theirs
+        nowhere = host.backup("restored", check=check, directory=str(host.folder / "third"))
+        assert (nowhere["code"], own in nowhere["msg"], theirs in nowhere["msg"]) == ("bad_request", True, True)
+    os.unlink(host.directory / "ledger.sqlite")
+    assert host.backup("verified")["code"] == "bad_request"
+    assert host.backup("verified", file=own)["file"] == own
+    os.unlink(own)
+    assert host.backup("verified")["file"] == theirs
+    assert host.backup("restored", file=theirs, directory=str(host.folder / "third"))["changed"] is True
+
+
+def test_backups_of_another_ca_alone(host: BackupHost) -> None:
+    other = {"directory": str(host.folder / "root")}
+    host.create(**other)
+    host.backup(**other)
+    answer = host.backup("verified")
+    assert (answer["code"], "only of another one" in answer["msg"]) == ("missing", True)
 
 
 def test_freeze_move_thaw(host: BackupHost) -> None:
