@@ -22,7 +22,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - For O(state=verified) and O(state=restored) the backup is opened and checked in check mode as well, when the library is there.
+      - For O(state=verified) and O(state=restored) the backup is opened and checked in check mode as well, which needs the library.
   diff_mode:
     support: full
   idempotent:
@@ -82,7 +82,7 @@ options:
     type: bool
     default: false
 requirements:
-  - cryptography >= 38 (not for O(state=frozen), O(state=moved) and O(state=thawed))
+  - cryptography >= 38 (not for O(state=frozen), O(state=moved) and O(state=thawed), nor to foretell O(state=present) in check mode)
 notes:
   - After an old backup, certificates that were issued since then are unknown to the ledger, and revocations since then are forgotten.
     M(certfleet.tls.ca_revoke) takes them as PEM. No serial repeats, and the next CRL has a higher number than all that were published.
@@ -183,7 +183,7 @@ moved_to:
   type: str
 cryptography:
   description: Whether the library is there for the Python that runs modules on this host.
-  returned: success
+  returned: success, and where it is missing
   type: bool
 code:
   description:
@@ -227,6 +227,9 @@ from ansible_collections.certfleet.tls.plugins.module_utils._x509.crypto import 
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
 
 STANDINGS = ("frozen", "moved", "thawed")
+# They are worth something only when the backup has really been opened, in check mode too.
+TRIALS = ("verified", "restored")
+NOT_TRIED = " The backup was not opened, so nothing was tried. Install python3-cryptography there, or do this on a machine that has it."
 
 
 def argument_spec() -> dict[str, Any]:
@@ -234,7 +237,7 @@ def argument_spec() -> dict[str, Any]:
     return {
         **directory_option(),
         **passphrase_options(),
-        "state": {"type": "str", "choices": ["present", "verified", "restored", *STANDINGS], "default": "present"},
+        "state": {"type": "str", "choices": ["present", *TRIALS, *STANDINGS], "default": "present"},
         "folder": {"type": "path", "default": DEFAULT_FOLDER},
         "keep": {"type": "int", "default": 14},
         "file": {"type": "path"},
@@ -264,9 +267,6 @@ class Task:
         state = self.params["state"]
         if state in STANDINGS:
             return self._standing(state)
-        if not HAS_CRYPTOGRAPHY:
-            # In check mode only: what can be told without it.
-            return {"changed": state != "verified"}
         return {"present": self._present, "verified": self._verified, "restored": self._restored}[state]()
 
     def _present(self) -> dict[str, Any]:
@@ -349,8 +349,10 @@ class Task:
 def main() -> None:
     """Do it, or say what is in the way."""
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    if not HAS_CRYPTOGRAPHY and not module.check_mode and module.params["state"] not in STANDINGS:
-        module.fail_json(msg=missing_required_lib(NEEDED), exception=CRYPTOGRAPHY_ERROR, code="missing_library")
+    state = module.params["state"]
+    if not HAS_CRYPTOGRAPHY and (state in TRIALS or (state == "present" and not module.check_mode)):
+        msg = missing_required_lib(NEEDED) + (NOT_TRIED if state in TRIALS else "")
+        module.fail_json(msg=msg, exception=CRYPTOGRAPHY_ERROR, code="missing_library", cryptography=False)
     try:
         result = Task(module).run()
     except (CAError, X509Error) as exc:

@@ -164,7 +164,15 @@ def test_failures_say_why_and_leave_nothing(host: BackupHost, options: dict[str,
 
 
 def test_without_the_library(host: BackupHost) -> None:
-    for state in ("present", "verified", "restored"):
-        assert host.backup(state, cryptography=False)["code"] == "missing_library"
-        predicted = host.backup(state, cryptography=False, check=True)
-        assert (predicted["cryptography"], predicted["changed"]) == (False, state != "verified")
+    """A drill that opens nothing must not look like one that has gone well."""
+    assert host.backup(cryptography=False)["code"] == "missing_library"
+    predicted = host.backup(cryptography=False, check=True)
+    assert (predicted["cryptography"], predicted["changed"]) == (False, True)
+    nothing = host.backup(cryptography=False, check=True, directory=str(host.folder / "nothing"))
+    assert (nothing["failed"], nothing["code"]) == (True, "missing")
+    host.backup()
+    for state in ("verified", "restored"):
+        for check in (False, True):
+            refused = host.backup(state, cryptography=False, check=check)
+            assert (refused["failed"], refused["code"], refused["cryptography"]) == (True, "missing_library", False)
+            assert "so nothing was tried. Install python3-cryptography there" in refused["msg"]
