@@ -31,6 +31,13 @@ class ActionModule(ActionBase):
         """See the module's documentation."""
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
+        groups = task_vars.get("groups") or {}
+        if not groups.get("all"):
+            return {
+                "failed": True,
+                "msg": "The inventory names no machine, so there is nobody to work for. Nothing was changed. Name your inventory in the "
+                "command (ansible-playbook -i <inventory> ...), or in ansible.cfg.",
+            }
         hosts = [str(host) for host in task_vars.get("ansible_play_hosts_all") or ()]
         variables = HostVariables(task_vars["hostvars"])
         ca_host, others = ca_hosts(variables, hosts)
@@ -40,7 +47,6 @@ class ActionModule(ActionBase):
                 "msg": "No machine of this play has the variable tls_ca_host, so there is no CA to ask. "
                 "Set it for the group all to the inventory name of the host that keeps the CA.",
             }
-        groups = task_vars.get("groups") or {}
         try:
             endpoints = endpoints_of(variables, hosts, groups)
             unlisted = unlisted_ca(variables, ca_host, hosts, groups)

@@ -31,6 +31,9 @@ CONNECTION = {
     "ansible_connection": "local",
     "ansible_python_interpreter": sys.executable,
     "ansible_pipelining": True,
+    # Whoever says that root need not be become (tls_ca_become) is believed: who tries, fails.
+    "ansible_become_user": "somebody-else",
+    "ansible_become_exe": "/nonexistent/sudo",
 }
 # A leaf of 90 days is due between its 60th and 75th day.
 IN_WINDOW = 76 * 86400
@@ -89,7 +92,6 @@ class LoopbackFleet:
         everybody = {
             "tls_ca_host": "ca",
             "tls_ca_become": False,
-            "tls_certificate_ca_become": False,
             "tls_ca_directory": self.workshop.store.directory,
             "tls_ca_passphrase_file": str(self.workshop.passphrase_file),
             "mir_robot_port": emulator.https_port,
