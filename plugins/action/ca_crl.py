@@ -9,7 +9,12 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.certfleet.tls.plugins.plugin_utils._ca_call import CACallError, ca_host, call_ca, options_of
+from ansible_collections.certfleet.tls.plugins.plugin_utils._ca_call import (
+    CACallError,
+    ca_host,
+    call_signer,
+    options_of,
+)
 
 _OPTIONS = ("directory", "passphrase_file", "passphrase_command", "authorities", "published", "published_complete")
 _FIELDS = ("changed", "crls", "due", "problems", "forgotten", "diff", "warnings")
@@ -36,7 +41,7 @@ class ActionModule(ActionBase):
             "ca_host": ca_host(self, task_vars),
         }
         try:
-            answer = call_ca(self, "ca_crl", options_of(self, *_OPTIONS), task_vars)
+            answer = call_signer(self, "ca_crl", options_of(self, *_OPTIONS), task_vars)
         except CACallError as exc:
             said = str(exc)
             self._display.warning(f"The CRLs were not looked after: {said}")

@@ -12,10 +12,11 @@ from typing import Any
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.clock import clock_text
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.duration import parse_duration
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
 from ansible_collections.certfleet.tls.plugins.plugin_utils._ca_call import CACallError, ca_host, call_ca, options_of
-from ansible_collections.certfleet.tls.plugins.plugin_utils._clock import clock_error, clock_limit, clock_text
+from ansible_collections.certfleet.tls.plugins.plugin_utils._clock import clock_error, clock_limit
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
     CA_VARIABLE,
     DEPLOY_VARIABLE,
@@ -62,6 +63,7 @@ class ActionModule(ActionBase):
             return {"changed": False, "failed": True, "msg": str(problem)}
         told: dict[str, Any] = {
             "authorities": answer.get("authorities") or {},
+            "problems": answer.get("problems") or {},
             "identities": answer.get("identities") or {},
             "open_failures": answer.get("open_failures") or [],
         }
@@ -84,6 +86,7 @@ class ActionModule(ActionBase):
             "message": str(problem or ""),
             "pause": pause,
             "hosts": self._hosts(task_vars),
+            **({"warnings": list(told["problems"].values())} if told["problems"] else {}),
         }
 
     def _ask(

@@ -10,7 +10,12 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.certfleet.tls.plugins.plugin_utils._ca_call import CACallError, ca_host, call_ca, options_of
+from ansible_collections.certfleet.tls.plugins.plugin_utils._ca_call import (
+    CACallError,
+    ca_host,
+    call_signer,
+    options_of,
+)
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
     DEPLOY_VARIABLE,
     REQUEST_VARIABLE,
@@ -58,7 +63,7 @@ class ActionModule(ActionBase):
         if "shared_names" not in arguments and any(item.get("shared_names") for item in requests):
             arguments["shared_names"] = _shared_by_all(task_vars)
         try:
-            answer = call_ca(self, "ca_issue", {**arguments, "requests": requests}, task_vars)
+            answer = call_signer(self, "ca_issue", {**arguments, "requests": requests}, task_vars)
         except CACallError as exc:
             error = {"error": {"code": exc.code, "message": str(exc)}}
             result["certificates"].update({item["id"]: error for item in requests})

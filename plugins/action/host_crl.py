@@ -13,9 +13,10 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.crl import Crl, is_crl_of, parse_crls
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.crl import Crl, is_crl_of, parse_crls, read_crls
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import iso, parse_bundle
+from ansible_collections.certfleet.tls.plugins.plugin_utils._clock import clock_limit
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import (
     CRL_VARIABLE,
     EngineError,
@@ -50,7 +51,12 @@ class ActionModule(ActionBase):
         ca = read_ca(task_vars, {"ca": given if given is not None else task_vars.get(CRL_VARIABLE)}) or {}
         if not ca.get("available"):
             return self._without_ca(str(ca.get("message") or "the CA was not asked"), task_vars)
-        crls = [_crls_of(ca, str(item.get("authority") or ""), is_der=_is_der(item)) for item in items]
+        crls = [
+            _crls_of(
+                ca, str(item.get("authority") or ""), is_der=_is_der(item), task_vars=task_vars, templar=self._templar
+            )
+            for item in items
+        ]
         orders = [
             {**_order(item), "content": _content(item, found), "hold": _is_forgotten(ca, item)}
             for item, found in zip(items, crls)
@@ -89,8 +95,10 @@ class ActionModule(ActionBase):
         }
 
 
-def _crls_of(ca: Mapping[str, Any], authority: str, *, is_der: bool) -> list[Crl]:
-    """The CRLs of an authority that go into the file, each signed by one of its certificates and not ended. Raises EngineError."""
+def _crls_of(
+    ca: Mapping[str, Any], authority: str, *, is_der: bool, task_vars: Mapping[str, Any], templar: Any
+) -> list[Crl]:
+    """The CRLs of an authority that go into the file, each signed by one of its certificates and good now. Raises EngineError."""
     told = (ca.get("crls") or {}).get(authority)
     if told is None:
         problem = (ca.get("problems") or {}).get(authority)
@@ -109,13 +117,19 @@ def _crls_of(ca: Mapping[str, Any], authority: str, *, is_der: bool) -> list[Crl
         found = found[:1]
     if told.get("forgotten"):
         # The CA does not know what it has signed last, and its servers are asked for that first.
-        is_whole = found and all(crl.next_update > time.time() for crl in found) and is_crl_of(found[0], issuers[0])
-        return found if is_whole else []
+        is_good = all(crl.next_update > time.time() and not _is_early(crl, task_vars, templar) for crl in found)
+        return found if found and is_good and is_crl_of(found[0], issuers[0]) else []
     for crl in found:
         if not any(is_crl_of(crl, issuer) for issuer in issuers):
             raise EngineError(
                 f"{where}: the CRL number {crl.number} of {crl.issuer} is not signed by the authority's own key. Nothing was changed. "
                 "Look at its folder on the CA host."
+            )
+        if _is_early(crl, task_vars, templar):
+            raise EngineError(
+                f"{where}: the CRL number {crl.number} of {crl.issuer} begins only {iso(crl.this_update)}, it is now {iso(time.time())}: "
+                "services would refuse everybody. It is left aside, nothing was changed. A clock is wrong: that of the CA host (or of "
+                "wherever it was signed), or the controller's. Have it kept right by NTP, then run ca_crl again."
             )
         if crl.next_update <= time.time():
             raise EngineError(
@@ -125,6 +139,12 @@ def _crls_of(ca: Mapping[str, Any], authority: str, *, is_der: bool) -> list[Crl
     if not found or not is_crl_of(found[0], issuers[0]):
         raise EngineError(f"{where}: there is no CRL of its issuing CA. Nothing was changed. Run ca_crl before.")
     return found
+
+
+def _is_early(crl: Crl, task_vars: Mapping[str, Any], templar: Any) -> bool:
+    """Whether it begins later than a difference of clocks explains; who signs a CRL lets it begin in the past."""
+    ahead = crl.this_update - time.time()
+    return ahead > 0 and ahead > clock_limit(task_vars, templar)
 
 
 def _is_der(item: Mapping[str, Any]) -> bool:
@@ -144,11 +164,8 @@ def _published(
     if _is_der(item):
         text = f"-----BEGIN X509 CRL-----\n{base64.encodebytes(raw).decode()}-----END X509 CRL-----\n"
     issuers = parse_bundle(str(told["chain"]) + str(told["anchors"]), where=f"authority '{item['authority']}'")
-    try:
-        found = parse_crls(text, where=str(item.get("path")))
-    except X509Error:
-        # What is damaged tells nothing.
-        return
+    # What is damaged tells nothing.
+    found, _damaged = read_crls(text, where=str(item.get("path")))
     for crl in found:
         if any(is_crl_of(crl, issuer) for issuer in issuers):
             number = max((other.number for other in known if other.issuer == crl.issuer), default=-1)

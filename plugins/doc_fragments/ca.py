@@ -34,3 +34,17 @@ options:
     elements: str
     default: []
 """
+
+    # For modules that sign.
+    CLOCK = r"""
+options:
+  controller_time:
+    description:
+      - Set by the action plugin, the controller's clock when it begins the call, in seconds since 1970.
+      - Nothing is signed by a clock that differs by more than O(clock_limit). Without it clocks are not compared.
+    type: float
+  clock_limit:
+    description: Set by the action plugin from C(tls_clock_limit), in seconds.
+    type: int
+    default: 1800
+"""

@@ -13,14 +13,16 @@ description:
   - Where there is none it is created, whole or not at all. Where there is one it is checked, that is files, passphrase, keys,
     signatures and what the ledger knows of it.
   - The issuing CA is reissued under its key and subject when its limits change, and in time before leaves would have to be cut
-    short, which is when less than the longest life of its leaves is left. Leaves stay valid. Where the root is elsewhere a CSR
-    is made instead.
+    short, which is when less than the longest life of its leaves is left; also where it has not begun yet, since a clock was wrong
+    when it was made. Leaves stay valid. Where the root is elsewhere a CSR is made instead.
   - Nothing is ever made anew over what is there. Half a CA, a foreign key or a wrong passphrase is an error that says what
     is wrong and where.
 extends_documentation_fragment:
   - certfleet.tls.attributes
+  - certfleet.tls.attributes.action
   - certfleet.tls.ca
   - certfleet.tls.ca.keys
+  - certfleet.tls.ca.clock
 attributes:
   check_mode:
     support: full
@@ -246,7 +248,7 @@ code:
     - What is wrong, in one word, for programs. V(half_ca), V(foreign_ca), V(wrong_passphrase), V(passphrase), V(locked),
       V(files), V(ledger), V(ledger_missing), V(ledger_newer), V(bad_request), V(missing_library), V(frozen), V(narrowing)
       (certificates in force would lie outside of new limits), V(bad_chain), V(no_request), V(rollover) (O(chain) ends in another
-      root), V(shared_root).
+      root), V(shared_root), V(ca_clock) (something is due, and this host's clock is too far from the controller's).
   returned: failure
   type: str
 """
@@ -264,9 +266,11 @@ from ansible_collections.certfleet.tls.plugins.module_utils._ca.authority import
     predict,
     to_result,
 )
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.clock import Clock
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.options import (
     NEEDED,
+    clock_options,
     directory_option,
     passphrase_from,
     passphrase_options,
@@ -283,6 +287,7 @@ def argument_spec() -> dict[str, Any]:
     return {
         **directory_option(),
         **passphrase_options(),
+        **clock_options(),
         "name": {"type": "str", "required": True},
         "organization": {"type": "str", "default": ""},
         "root": _certificate_option(
@@ -319,15 +324,17 @@ def main() -> None:
     if not HAS_CRYPTOGRAPHY and not module.check_mode:
         module.fail_json(msg=missing_required_lib(NEEDED), exception=CRYPTOGRAPHY_ERROR, code="missing_library")
     store, passphrase = Store(module.params["directory"]), passphrase_from(module.params)
-    generate, now = module.params["generate_passphrase"], int(time.time())
+    generate, now, clock = module.params["generate_passphrase"], int(time.time()), Clock.from_options(module.params)
     try:
         wish = Wish.from_options(module.params)
         if not module.check_mode:
-            found = ensure(wish, store=store, passphrase=passphrase, generate=generate, now=now)
+            found = ensure(wish, store=store, passphrase=passphrase, generate=generate, now=now, clock=clock)
         elif HAS_CRYPTOGRAPHY:
             found = look(wish, store=store, passphrase=passphrase, generate=generate, now=now)
         else:
             found = predict(wish, store=store, passphrase=passphrase, generate=generate)
+        if module.check_mode and found.due:
+            clock.refuse_wrong(now=now)
     except (CAError, X509Error) as exc:
         module.fail_json(msg=str(exc), code=getattr(exc, "code", "bad_request"))
     for warning in found.warnings:

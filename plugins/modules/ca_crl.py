@@ -12,7 +12,8 @@ description:
   - A CRL tells servers which client certificates (and clients which server certificates) were taken back. Each authority has one of
     its issuing CA, and one of its root.
   - Signs a new one when revocations have changed, or a third of the life of the last one is over, so that daily runs renew it long
-    before it ends. A server that checks CRLs refuses everybody once one has ended.
+    before it ends. A server that checks CRLs refuses everybody once one has ended, and before it has begun. One that a fast clock has
+    signed is replaced.
   - Numbers always rise, also after an older backup was restored. Then none is signed before it is known what was revoked since;
     see O(published) and O(published_complete).
   - M(certfleet.tls.host_crl) hands the CRLs to servers.
@@ -21,6 +22,7 @@ extends_documentation_fragment:
   - certfleet.tls.attributes.action
   - certfleet.tls.ca
   - certfleet.tls.ca.keys
+  - certfleet.tls.ca.clock
 attributes:
   check_mode:
     support: full
@@ -38,7 +40,9 @@ options:
       - CRLs of these authorities as PEM that are out in the world, such as on a server; others are left aside.
       - After an older backup was restored, the revocations on them are learned again, and the next number is above theirs.
       - Where the root's key is elsewhere, the root's CRL that was signed there (and the one of a company's CA between root and issuing
-        CA). It is put into place unless the one that is there has a higher number.
+        CA). It is put into place unless the one that is there has a higher number, or it has not begun yet.
+      - One that cannot be read, or has no number, is left aside with a warning that names it. Where none of them can be read it is an
+        error.
     type: list
     elements: str
     default: []
@@ -152,10 +156,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.clock import Clock
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.crl import Found, look, refresh
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.options import (
     NEEDED,
+    clock_options,
     directory_option,
     passphrase_from,
     passphrase_options,
@@ -171,6 +177,7 @@ def argument_spec() -> dict[str, Any]:
     return {
         **directory_option(),
         **passphrase_options(),
+        **clock_options(),
         "authorities": {"type": "list", "elements": "str"},
         "published": {"type": "list", "elements": "str", "default": []},
         "published_complete": {"type": "bool", "default": False},
@@ -189,6 +196,8 @@ def main() -> None:
         names = module.params["authorities"] or store.names()
     except CAError as exc:
         module.fail_json(msg=str(exc), code=exc.code)
+    # What is wrong with the published ones is the same for all.
+    warnings: dict[str, None] = {}
     for name in names:
         try:
             found, before, due = _look_after(name, store, module)
@@ -202,8 +211,9 @@ def main() -> None:
             result["changed"] = True
             diff = result.setdefault("diff", {"before": {}, "after": {}})
             diff["before"][name], diff["after"][name] = before, due if module.check_mode else _parts(found)
-        for warning in found.warnings:
-            module.warn(warning)
+        warnings.update(dict.fromkeys(found.warnings))
+    for warning in warnings:
+        module.warn(warning)
     module.exit_json(**result)
 
 
@@ -212,6 +222,8 @@ def _look_after(name: str, store: Store, module: AnsibleModule) -> tuple[Found, 
     now, published = int(time.time()), "\n".join(module.params["published"])
     is_complete = bool(module.params["published_complete"])
     before = look(store, name, published=published, is_complete=is_complete, now=now)
+    if before.due:
+        Clock.from_options(module.params).refuse_wrong(now=now)
     if module.check_mode or not before.due:
         return before, _parts(before), before.due
     passphrase = passphrase_from(module.params)

@@ -22,6 +22,7 @@ extends_documentation_fragment:
   - certfleet.tls.attributes.action
   - certfleet.tls.ca
   - certfleet.tls.ca.keys
+  - certfleet.tls.ca.clock
 attributes:
   check_mode:
     support: full
@@ -114,11 +115,12 @@ certificates:
       C(issued) (V(false) when it was in force already) and C(notes).
     - A refused request has C(error) with C(code) and C(message). Codes are V(bad_request), V(bad_csr), V(bad_key), V(spki_mismatch),
       V(bad_profile), V(bad_names), V(bad_lifetime), V(duplicate_id), V(outside_constraints), V(name_held), V(unknown_authority),
-      V(issuer_expired), V(not_signed), and those about an authority as a whole, V(half_ca), V(foreign_ca), V(wrong_passphrase),
-      V(passphrase).
-    - A frozen CA, since it has moved, signs nothing at all. The module fails with the code V(frozen) then.
+      V(issuer_expired), V(issuer_not_begun), V(not_signed), and those about an authority as a whole, V(half_ca), V(foreign_ca),
+      V(wrong_passphrase), V(passphrase).
+    - A frozen CA, since it has moved, signs nothing at all. The module fails with the code V(frozen) then, and with V(ca_clock) where
+      something is to be signed by a clock that is too far from the controller's.
     - C(notes) says where a certificate ends earlier than asked, with its issuing CA or since its profile allows no more.
-    - When the CA as a whole cannot be used each request has the error V(ca_unreachable) or V(ca_failed).
+    - When the CA as a whole cannot be used each request has the error V(ca_unreachable), V(ca_failed) or V(ca_clock).
   returned: success
   type: dict
   sample:
@@ -142,11 +144,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.clock import Clock
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.issue import issue
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.local import LocalIssuer
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.options import (
     NEEDED,
+    clock_options,
     directory_option,
     passphrase_from,
     passphrase_options,
@@ -166,6 +170,7 @@ def argument_spec() -> dict[str, Any]:
     return {
         **directory_option(),
         **passphrase_options(),
+        **clock_options(),
         "requests": {"type": "list", "elements": "dict", "default": []},
         "shared_names": {"type": "list", "elements": "dict", "default": [], "options": shared},
     }
@@ -185,6 +190,7 @@ def main() -> None:
             store=store,
             open_issuer=lambda authority: LocalIssuer(store, authority, passphrase),
             now=int(time.time()),
+            clock=Clock.from_options(module.params),
             declared=read_declared(module.params["shared_names"]),
         )
     except CAError as exc:

@@ -11,7 +11,8 @@ version_added: 1.0.0
 description:
   - Puts the CRLs that M(certfleet.tls.ca_crl) answered into a file, and has the service read it. The signatures are checked on the
     controller, with the authority's own certificates.
-  - Never puts an older CRL over a newer one.
+  - Never puts an older CRL over a newer one, nor one that has ended or has not begun yet, by the controller's clock (a difference of
+    C(tls_clock_limit) is allowed).
   - Where the CA was restored from a backup and has signed none since (RV(certfleet.tls.ca_crl#module:crls.forgotten)), puts none over
     another, which may list more, and tells which there are.
   - Where the service does not take the new file, the former one is put back, and the service reads that.

@@ -14,6 +14,10 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import X509Error
+
+from ._clock import clock_options
+
 
 class CACallError(Exception):
     """The CA host could not be reached, or its module said no. C(code) is ca_unreachable, ca_failed or ca_clock."""
@@ -40,8 +44,19 @@ def call_ca(action: Any, module: str, arguments: Mapping[str, Any], task_vars: d
     if result.get("failed") or result.get("unreachable"):
         said = str(result.get("msg") or "the module gave no reason").strip()
         details = str(result.get("module_stderr") or "").strip()
-        raise CACallError("ca_failed", f"the CA host '{host}': {said}{' ' + details[-300:] if details else ''}")
+        # As ca_info tells of the same.
+        code = "ca_clock" if result.get("code") == "ca_clock" else "ca_failed"
+        raise CACallError(code, f"the CA host '{host}': {said}{' ' + details[-300:] if details else ''}")
     return result
+
+
+def call_signer(action: Any, module: str, arguments: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+    """As call_ca(), for a module that signs: it compares its clock with the controller's."""
+    try:
+        clock = clock_options(task_vars, action._templar)
+    except X509Error as exc:
+        raise CACallError("ca_failed", f"{exc} Nothing was changed.") from exc
+    return call_ca(action, module, {**arguments, **clock}, task_vars)
 
 
 def ca_host(action: Any, task_vars: Mapping[str, Any]) -> str:

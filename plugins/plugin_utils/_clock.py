@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.clock import clock_text
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.duration import parse_duration, span_text
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import iso
 
 from ._engine import reasons_text
 from ._references import resolve
@@ -25,18 +26,17 @@ def clock_limit(task_vars: Mapping[str, Any], templar: Any) -> int:
     return parse_duration(_DEFAULT if value in (None, "") else value, where=_VARIABLE)
 
 
+def clock_options(task_vars: Mapping[str, Any], templar: Any) -> dict[str, Any]:
+    """What a module that signs compares its clock with, the controller's as it is now. Raises X509Error."""
+    return {"controller_time": time.time(), "clock_limit": clock_limit(task_vars, templar)}
+
+
 def clock_error(told: float, *, before: float, after: float) -> int:
     """By how many seconds the clock that said O(told) is fast (negative: slow), asked between O(before) and O(after) of ours.
 
     What the answer may have taken on its way is no error.
     """
     return int(told - after) if told > after else int(min(0.0, told - before))
-
-
-def clock_text(error: int, *, now: float) -> str:
-    """C(2 h 5 min behind the controller's (it says …, the controller …))."""
-    side = "ahead of" if error > 0 else "behind"
-    return f"{span_text(abs(error))} {side} the controller's (it says {iso(now + error)}, the controller {iso(now)})"
 
 
 def refuse_by_clock(

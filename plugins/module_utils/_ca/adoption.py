@@ -91,7 +91,7 @@ def look_at_signed(
             code="bad_chain",
         )
     check_signed(offered, wish, now=now)
-    if _ends_sooner(offered, chain, ledger=ledger):
+    if chain.not_before <= now and _ends_sooner(offered, chain, ledger=ledger):
         found.warnings.append(
             f"authority '{wish.name}': the chain that is handed in ends {iso(offered.not_after)}, sooner than the one in force, "
             f"{iso(chain.not_after)}, and says the same. It is left aside: hand in the newer one, or none."

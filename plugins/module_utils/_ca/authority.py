@@ -20,12 +20,15 @@ from .._x509.judge import BACKDATE
 from .._x509.keys import key_to_pem, new_key
 from .._x509.parse import Leaf, describe, iso, to_leaf
 from .adoption import look_at_leftover, look_at_new, look_at_signed
+from .clock import UNCOMPARED, Clock
 from .durable import replace_file
 from .errors import CAError
+from .freezing import standing_of
 from .known import check_known
 from .ledger import Ledger
 from .local import Chain, decrypt_key, open_key, read_chain
 from .lock import WAIT, locked
+from .marker import lacks_marker, leave_marker, marker_path, refuse_vanished
 from .own_certificates import enter, is_settled, refuse_lost, settle
 from .passphrase import Passphrase
 from .policy import POLICY_FILE, policy_files, read_policy
@@ -56,6 +59,8 @@ def look(wish: Wish, *, store: Store, passphrase: Passphrase, generate: bool, no
         look_at_issuing(
             found, wish, chain, is_answered=is_answered, store=store, passphrase=passphrase, ledger=ledger, now=now
         )
+        if standing_of(ledger).frozen is None:
+            _look_at_marker(found, store=store, passphrase=passphrase, now=now)
     found.warnings.extend(_differences(wish, chain, now=now) + wish.remarks)
     if store.has_root_key(wish.name) and not wish.is_root_here:
         found.warnings.append(
@@ -79,8 +84,19 @@ def predict(wish: Wish, *, store: Store, passphrase: Passphrase, generate: bool)
     return _look_at_absent(wish, store=store, passphrase=passphrase, generate=generate, now=0)
 
 
-def ensure(wish: Wish, *, store: Store, passphrase: Passphrase, generate: bool, now: int, wait: float = WAIT) -> Found:
+def ensure(
+    wish: Wish,
+    *,
+    store: Store,
+    passphrase: Passphrase,
+    generate: bool,
+    now: int,
+    clock: Clock = UNCOMPARED,
+    wait: float = WAIT,
+) -> Found:
     """Do what is due; returns what is there then, with what was due."""
+    # Before the folders are made below a disk that is not mounted.
+    refuse_vanished(store, passphrase)
     try:
         found = look(wish, store=store, passphrase=passphrase, generate=generate, now=now)
     except CAError:
@@ -90,10 +106,13 @@ def ensure(wish: Wish, *, store: Store, passphrase: Passphrase, generate: bool, 
     else:
         if not found.due:
             return found
+        clock.refuse_wrong(now=now)
     store.make()
     with locked(store.directory, wait=wait):
         # Another process may have been faster.
         found = look(wish, store=store, passphrase=passphrase, generate=generate, now=now)
+        if found.due:
+            clock.refuse_wrong(now=now)
         if found.due and store.has_ledger():
             with Ledger.open(store.ledger) as ledger:
                 ledger.refuse_frozen()
@@ -101,6 +120,7 @@ def ensure(wish: Wish, *, store: Store, passphrase: Passphrase, generate: bool, 
             _provide_passphrase(passphrase, store=store)
         for act in found.acts:
             act()
+        leave_marker(store, passphrase, now=now)
         after = look(wish, store=store, passphrase=passphrase, generate=False, now=now)
     return replace(after, due=found.due, before=found.before, after=found.after)
 
@@ -121,6 +141,7 @@ def to_result(found: Found, name: str) -> dict[str, Any]:
 
 
 def _look_at_absent(wish: Wish, *, store: Store, passphrase: Passphrase, generate: bool, now: int) -> Found:
+    refuse_vanished(store, passphrase)
     refuse_lost(store, wish.name, what="a CA")
     if passphrase.missing and (not generate or store.names() or store.pending_names()):
         # Nothing can be created without one; and a new one beside keys that have another would only confuse.
@@ -172,6 +193,18 @@ def _look_at_policy(found: Found, wish: Wish, *, store: Store) -> None:
         after={part: after[part] for part in changed},
         act=functools.partial(replace_file, store.path(wish.name, POLICY_FILE), wish.policy.to_json()),
     )
+
+
+def _look_at_marker(found: Found, *, store: Store, passphrase: Passphrase, now: int) -> None:
+    if lacks_marker(store, passphrase):
+        path = str(marker_path(store, passphrase))
+        found.needs(
+            f"note in {path} that there is a CA in {store.directory}",
+            what=path,
+            before="absent",
+            after=f"a CA in {store.directory}",
+            act=functools.partial(leave_marker, store, passphrase, now=now),
+        )
 
 
 def _look_at_modes(found: Found, wish: Wish, *, store: Store) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._x509.crl import Crl, Revoked, build_crl, is_crl_of, parse_crl, parse_crls
+from .._x509.crl import Crl, Revoked, build_crl, is_crl_of, parse_crl, read_crls
 from .._x509.errors import X509Error
 from .._x509.parse import Leaf, iso, load_certificate
 from .._x509.revocation_reasons import REASONS
@@ -106,7 +106,7 @@ def look(store: Store, authority: str, *, published: str = "", is_complete: bool
     O(is_complete): nothing later than these is out there, as far as can be known.
     """
     with Ledger.read(store.ledger) as ledger:
-        return _look(store, ledger, authority, published=_read_published(published), is_complete=is_complete, now=now)
+        return _look(store, ledger, authority, published=published, is_complete=is_complete, now=now)
 
 
 def refresh(
@@ -126,7 +126,7 @@ def refresh(
     with locked(store.directory, wait=wait), Ledger.open(store.ledger) as ledger:
         ledger.refuse_frozen()
         # Another process may have been faster.
-        found = _look(store, ledger, authority, published=_read_published(published), is_complete=is_complete, now=now)
+        found = _look(store, ledger, authority, published=published, is_complete=is_complete, now=now)
         done = found.due
         for standing in found.standings:
             if standing.due:
@@ -228,7 +228,9 @@ def _hold_back(found: Found, ledger: Ledger, standing: Standing, *, is_complete:
     give = "give the last one that was published to ca_crl as 'published' (crl.yml: tls_crl_published), or revoke those certificates again."
     listed = {item.serial for item in crl.revoked} if crl else set()
     is_urgent = any(item.at >= restored_at and item.serial not in listed for item in standing.revoked)
-    if is_complete and (is_urgent or crl is None or 3 * (crl.next_update - now) < issuer.lifetime):
+    if is_complete and (
+        is_urgent or crl is None or crl.this_update > now or 3 * (crl.next_update - now) < issuer.lifetime
+    ):
         found.warnings.append(f"{said}that are out there, and not on the new one, which takes their place: {give}")
         return
     until = f" until {iso(crl.next_update - issuer.lifetime // 3)}" if crl and is_complete else ""
@@ -239,16 +241,15 @@ def _hold_back(found: Found, ledger: Ledger, standing: Standing, *, is_complete:
     standing.due = None
 
 
-def _look(
-    store: Store, ledger: Ledger, authority: str, *, published: Sequence[Crl], is_complete: bool, now: int
-) -> Found:
+def _look(store: Store, ledger: Ledger, authority: str, *, published: str, is_complete: bool, now: int) -> Found:
+    given, unread = _read_published(published)
     chain, policy = read_chain(store, authority), read_policy(store, authority)
     check_known(ledger, authority, store.read(authority).fingerprints.values())
-    found = Found(chain)
+    found = Found(chain, warnings=unread)
     for part, certificate in (("issuing", chain.issuing), ("root", chain.root)):
         if os.path.lexists(store.path(authority, f"{part}.key")):
             issuer = Issuer(authority, part, certificate, store.path(authority, FILES[part]), policy.crl_lifetime)
-            standing = standing_of(ledger, issuer, published=published, now=now)
+            standing = standing_of(ledger, issuer, published=given, now=now)
             found.standings.append(standing)
             if standing.forgotten:
                 _hold_back(found, ledger, standing, is_complete=is_complete, now=now)
@@ -256,13 +257,14 @@ def _look(
     others = [leaf for leaf in (*chain.above, chain.root) if leaf not in signed_here]
     in_place = _in_place(found, store, authority) if others else []
     for leaf in others:
-        have, new = _newest(in_place, leaf), _newest(published, leaf)
+        have, new = _newest(in_place, leaf, now=now), _newest(given, leaf, now=now)
         if new and (have is None or new.number > have.number):
             have = new
             found.arrived.append(new)
         if have:
             found.elsewhere.append(have)
             found.warnings += _ends_soon(have, authority=authority, now=now)
+        found.warnings += _not_begun([*in_place, *given], leaf, authority=authority, now=now)
     entry = ledger.find_fingerprint(chain.issuing.fingerprint)
     if entry is not None and entry.state != "revoked":
         signer = (*chain.above, chain.root)[0]
@@ -286,15 +288,13 @@ def _note_taken_back(ledger: Ledger, found: Found, authority: str, *, now: int) 
 
 def _in_place(found: Found, store: Store, authority: str) -> list[Crl]:
     """The CRLs that were signed elsewhere. A damaged file is as good as none: only others can sign what was in it."""
-    path = store.path(authority, FILES["root"])
-    try:
-        return parse_crls(store.read_optional(authority, FILES["root"]) or "", where=path)
-    except X509Error as exc:
-        found.warnings.append(
-            f"authority '{authority}': what was signed elsewhere is damaged and left aside ({exc}) Give it to ca_crl as 'published' once "
-            "more."
-        )
-        return []
+    text = store.read_optional(authority, FILES["root"]) or ""
+    crls, wrong = read_crls(text, where=store.path(authority, FILES["root"]))
+    found.warnings += [
+        f"authority '{authority}': what was signed elsewhere is damaged and left aside ({said}) Give it to ca_crl as 'published' once more."
+        for said in wrong
+    ]
+    return crls
 
 
 def _at_hand(issuer: Issuer) -> tuple[Crl | None, str | None]:
@@ -329,6 +329,8 @@ def _why_due(
         return f"revocations that are not on it: {len(wanted - listed)}, that have left: {len(listed - wanted)}"
     if missed:
         return f"revocations that the ledger, brought back from an older backup, does not know: {len(missed)}"
+    if crl.this_update > now:
+        return f"it begins only {iso(crl.this_update)}, a clock was wrong when it was signed"
     if now >= crl.next_update:
         return f"it has ended {iso(crl.next_update)}"
     if 3 * (crl.next_update - now) < 2 * issuer.lifetime:
@@ -338,18 +340,29 @@ def _why_due(
     return None
 
 
-def _read_published(pem: str) -> list[Crl]:
-    try:
-        found = parse_crls(pem, where="published")
-    except X509Error as exc:
-        raise CAError(f"{exc} Nothing was changed. Give CRLs in PEM.", code="bad_request") from exc
+def _read_published(pem: str) -> tuple[list[Crl], list[str]]:
+    """(what can be read, warnings about the rest). One that is of no use keeps nobody from the others."""
+    found, wrong = read_crls(pem, where="published")
     if pem.strip() and not found:
-        raise CAError("published: there is no CRL in PEM in it. Nothing was changed.", code="bad_request")
-    return found
+        said = " ".join(wrong) or "published: there is no CRL in PEM in it."
+        raise CAError(f"{said} Nothing was changed. Give CRLs in PEM.", code="bad_request")
+    return found, [f"{said} It is left aside. Give another one in its place, or leave it out." for said in wrong]
 
 
-def _newest(crls: Iterable[Crl], issuer: Leaf) -> Crl | None:
-    return max((crl for crl in crls if is_crl_of(crl, issuer)), key=lambda crl: crl.number, default=None)
+def _newest(crls: Iterable[Crl], issuer: Leaf, *, now: int) -> Crl | None:
+    """One that has begun: servers refuse everybody with another."""
+    usable = (crl for crl in crls if crl.this_update <= now and is_crl_of(crl, issuer))
+    return max(usable, key=lambda crl: crl.number, default=None)
+
+
+def _not_begun(crls: Iterable[Crl], issuer: Leaf, *, authority: str, now: int) -> list[str]:
+    """Warnings about CRLs that only others can sign."""
+    early = {crl.pem: crl for crl in crls if crl.this_update > now and is_crl_of(crl, issuer)}
+    return [
+        f"authority '{authority}': the CRL number {crl.number} of {crl.issuer} begins only {iso(crl.this_update)}, by the clock here, and "
+        "is left aside: a clock is wrong, where it was signed or here. Correct that by NTP, and sign a new one where the key is."
+        for crl in early.values()
+    ]
 
 
 def _ends_soon(crl: Crl, *, authority: str, now: int) -> list[str]:

@@ -15,6 +15,7 @@ from .._x509.errors import X509Error
 from .._x509.judge import BACKDATE, renewal_due_at
 from .._x509.parse import iso
 from .acts import decommissioned
+from .clock import UNCOMPARED, Clock
 from .errors import CAError, ItemError
 from .holders import Claim, Conflict, Declared, Names, hold, holdings
 from .known import check_known
@@ -48,6 +49,9 @@ class Issuer(Protocol):
     def spki(self) -> str: ...
 
     @property
+    def not_before(self) -> int: ...
+
+    @property
     def not_after(self) -> int: ...
 
     @property
@@ -67,6 +71,7 @@ def issue(
     store: Store,
     open_issuer: Callable[[str], Issuer],
     now: int,
+    clock: Clock = UNCOMPARED,
     declared: Declared = frozenset(),
     wait: float = WAIT,
 ) -> dict[str, Any]:
@@ -81,7 +86,7 @@ def issue(
     orders, refused = read_orders(asked)
     with locked(store.directory, wait=wait), Ledger.open(store.ledger) as ledger:
         ledger.refuse_frozen()
-        batch = _Batch(ledger, open_issuer, now=now)
+        batch = _Batch(ledger, open_issuer, now=now, clock=clock)
         for key, error in refused.items():
             batch.refuse(key, error)
         return batch.run(orders, asked, declared)
@@ -98,10 +103,11 @@ class _Case:
 
 
 class _Batch:
-    def __init__(self, ledger: Ledger, open_issuer: Callable[[str], Issuer], *, now: int) -> None:
+    def __init__(self, ledger: Ledger, open_issuer: Callable[[str], Issuer], *, now: int, clock: Clock) -> None:
         self._ledger = ledger
         self._open_issuer = open_issuer
         self._now = now
+        self._clock = clock
         self._opened: dict[str, Issuer | CAError] = {}
         self._in_force: dict[tuple[str, str, str], list[Entry]] = {}
         self._locked: dict[str, CAError] = {}
@@ -117,6 +123,7 @@ class _Batch:
         names = Names(self._ledger, [case.claim for case in cases], declared)
         due = [case for case in cases if not case.entry.id and self._may_hold(case.claim, names, key=case.order.id)]
         if due:
+            self._clock.refuse_wrong(now=self._now)
             self._ledger.reserve([case.entry for case in due], now=self._now)
         signed = self._sign(due)
         self._write(signed, found, asked, names)
@@ -164,6 +171,13 @@ class _Batch:
                 f"{order.id}: the issuing CA of authority '{order.authority}' has expired ({iso(issuer.not_after)}), it signs nothing "
                 "any more. Nothing was issued. Run playbooks/ca.yml, which renews it or says what is in the way, then run again.",
                 code="issuer_expired",
+            )
+        if issuer.not_before > self._now:
+            raise ItemError(
+                f"{order.id}: the issuing CA of authority '{order.authority}' (or its root) begins only {iso(issuer.not_before)}: a clock "
+                "was wrong when it was made. Nothing was issued. Run playbooks/ca.yml, which reissues it or says what is in the way, then "
+                "run again.",
+                code="issuer_not_begun",
             )
         if order.spki in self._compromised():
             raise ItemError(

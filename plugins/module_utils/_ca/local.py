@@ -13,7 +13,7 @@ from .._x509.constraints import Constraints, constraints_of
 from .._x509.crypto import hashes, serialization
 from .._x509.errors import X509Error
 from .._x509.keys import load_key, spki_of
-from .._x509.parse import Leaf, is_issued_by, load_certificate, parse_bundle, to_leaf
+from .._x509.parse import Leaf, is_issued_by, load_certificate, parse_bundle, parse_certificate
 from .._x509.profiles import choose_profile
 from .errors import CAError
 from .ledger import Signed
@@ -37,6 +37,11 @@ class Chain:
         return (self.issuing, *self.above)
 
     @property
+    def not_before(self) -> int:
+        """When the last of them begins: before that nothing below it is valid."""
+        return max(leaf.not_before for leaf in (*self.sent, self.root))
+
+    @property
     def not_after(self) -> int:
         """When the first of them ends: then nothing below it is valid any more."""
         return min(leaf.not_after for leaf in (*self.sent, self.root))
@@ -49,8 +54,8 @@ class LocalIssuer:
         self._published = store.read(authority)
         self._store = store
         self._passphrase = passphrase
-        self._certificate = _load(store, authority, "issuing", self._published.chain)
         self._chain = _checked_chain(store, self._published)
+        self._certificate = load_certificate(self._chain.issuing.pem)
         self._policy = read_policy(store, authority)
         # A chain that others signed may lack the limits that were asked for: they hold all the same.
         limits = constraints_of(self._certificate) or self._policy.constraints
@@ -75,6 +80,11 @@ class LocalIssuer:
     def spki(self) -> str:
         """The key that signs."""
         return self._chain.issuing.spki
+
+    @property
+    def not_before(self) -> int:
+        """No leaf is valid before this."""
+        return self._chain.not_before
 
     @property
     def not_after(self) -> int:
@@ -157,11 +167,14 @@ def read_pair(store: Store, authority: str) -> tuple[Leaf, Leaf]:
 
 
 def _checked_chain(store: Store, published: Published) -> Chain:
-    authority = published.name
-    root = to_leaf(_load(store, authority, "root", published.anchors))
-    _load(store, authority, "issuing", published.chain)
-    sent = parse_bundle(published.chain, where=store.path(authority, "issuing.pem"))
-    said = None
+    authority, said = published.name, None
+    try:
+        root = parse_certificate(published.anchors, where=store.path(authority, "root.pem"))
+        sent = parse_bundle(published.chain, where=store.path(authority, "issuing.pem"))
+    except X509Error as exc:
+        raise CAError(
+            f"Half a CA: {exc} Nothing was changed. Restore the file from your backup.", code="half_ca"
+        ) from exc
     if not root.is_ca or not is_issued_by(root, root):
         said = "root.pem is no root certificate"
     elif not all(leaf.is_ca and is_issued_by(leaf, issuer) for leaf, issuer in zip(sent, [*sent[1:], root])):
@@ -173,13 +186,3 @@ def _checked_chain(store: Store, published: Published) -> Chain:
             code="half_ca",
         )
     return Chain(sent[0], tuple(sent[1:]), root)
-
-
-def _load(store: Store, authority: str, part: str, pem: str) -> Any:
-    path = store.path(authority, f"{part}.pem")
-    try:
-        return load_certificate(pem, where=path)
-    except X509Error as exc:
-        raise CAError(
-            f"Half a CA: {exc} Nothing was changed. Restore the file from your backup.", code="half_ca"
-        ) from exc

@@ -26,6 +26,11 @@ def passphrase_options() -> dict[str, Any]:
     }
 
 
+def clock_options() -> dict[str, Any]:
+    """What this host's clock is compared with (see _ca/clock.py)."""
+    return {"controller_time": {"type": "float"}, "clock_limit": {"type": "int", "default": 1800}}
+
+
 def passphrase_from(params: dict[str, Any]) -> Passphrase:
     """The passphrase that the options name; nothing is read yet."""
     return Passphrase(file=params["passphrase_file"], command=params["passphrase_command"])

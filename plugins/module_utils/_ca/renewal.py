@@ -50,8 +50,8 @@ def look_at_issuing(
     limits = constraints_of(chain.issuing.pem) or Constraints()
     wanted = wish.policy.constraints
     why = _due_for_renewal(found, wish, chain, ledger=ledger, now=now)
-    if chain.root.not_after <= now:
-        # Nothing that it signs is valid any more: there is nothing to be done here.
+    if not chain.root.not_before <= now < chain.root.not_after:
+        # Nothing that it signs is valid now: there is nothing to be done here.
         return
     sentences = [why] if why else []
     revoked = why_issuer_is_revoked(ledger, spki=chain.issuing.spki, fingerprint=chain.issuing.fingerprint)
@@ -98,6 +98,8 @@ def request_fits(request: str, *, spki: str, subject: x509.Name, limits: Constra
 
 def _due_for_renewal(found: Found, wish: Wish, chain: Chain, *, ledger: Ledger, now: int) -> str | None:
     """Why the issuing CA is to be renewed, if it is; a warning where that would gain nothing."""
+    if chain.not_before > now:
+        return _why_not_begun(found, wish, chain, now=now)
     issuing, left = chain.issuing, chain.not_after - now
     half = (issuing.not_after - issuing.not_before) // 2
     # The ledger is only asked when it can matter.
@@ -118,6 +120,20 @@ def _due_for_renewal(found: Found, wish: Wish, chain: Chain, *, ledger: Ledger, 
         "cut short. Replace the root: create an authority with another name and move the certificates to it."
     )
     return None
+
+
+def _why_not_begun(found: Found, wish: Wish, chain: Chain, *, now: int) -> str | None:
+    """As _due_for_renewal(), where a clock was wrong when one of the certificates was made."""
+    if chain.root.not_before > now:
+        found.warnings.append(
+            f"authority '{wish.name}': its root begins only {iso(chain.root.not_before)}, nothing below it is valid before. A clock was "
+            "wrong when it was made, or is wrong here now: have it kept right by NTP. If it is right, replace the root: create an "
+            "authority with another name and move the certificates to it."
+        )
+        return None
+    last = max(chain.sent, key=lambda leaf: leaf.not_before)
+    what = "it" if last is chain.issuing else f"'{last.subject}' above it"
+    return f"{what} begins only {iso(chain.not_before)}, a clock was wrong when it was made"
 
 
 def _new_end(wish: Wish, chain: Chain, *, now: int) -> int:

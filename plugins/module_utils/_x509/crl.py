@@ -70,6 +70,7 @@ def parse_crl(pem: str, *, where: str = "CRL") -> Crl:
     """Read the first CRL of PEM text. One without a number is none that can be compared with others."""
     try:
         crl = x509.load_pem_x509_crl(pem.encode())
+        _refuse_unverifiable(crl, where=where)
         number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
         this_update, next_update = _times(crl)
         return Crl(
@@ -82,7 +83,10 @@ def parse_crl(pem: str, *, where: str = "CRL") -> Crl:
             der=crl.public_bytes(serialization.Encoding.DER),
         )
     except x509.ExtensionNotFound as exc:
-        raise X509Error(f"{where}: this CRL has no number, so that an older one could not be told from it.") from exc
+        issuer = crl.issuer.rfc4514_string()
+        raise X509Error(
+            f"{where}: this CRL of {issuer} has no number, so that an older one could not be told from it."
+        ) from exc
     except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as exc:
         said = (str(exc).splitlines() or [type(exc).__name__])[0][:120]
         raise X509Error(f"{where}: this is no certificate revocation list in PEM ({said}).") from exc
@@ -91,6 +95,18 @@ def parse_crl(pem: str, *, where: str = "CRL") -> Crl:
 def parse_crls(pem: str, *, where: str = "CRL") -> list[Crl]:
     """All CRLs of PEM text, in their order."""
     return [parse_crl(block, where=where) for block in _BLOCK.findall(pem)]
+
+
+def read_crls(pem: str, *, where: str = "CRL") -> tuple[list[Crl], list[str]]:
+    """(those CRLs of PEM text that can be read, in their order; what is wrong with each of the others)."""
+    found, wrong = [], []
+    blocks = _BLOCK.findall(pem)
+    for place, block in enumerate(blocks, start=1):
+        try:
+            found.append(parse_crl(block, where=f"{where}, CRL {place} of {len(blocks)}"))
+        except X509Error as exc:
+            wrong.append(str(exc))
+    return found, wrong
 
 
 def is_crl_of(crl: Crl, issuer: Leaf) -> bool:
@@ -105,10 +121,22 @@ def is_crl_of(crl: Crl, issuer: Leaf) -> bool:
             signature=signed.signature,
             signed=signed.tbs_certlist_bytes,
             algorithm=signed.signature_hash_algorithm,
+            # A company's CA may sign so.
+            parameters=getattr(signed, "signature_algorithm_parameters", None),
         )
-    except (InvalidSignature, TypeError, ValueError):
+    except (InvalidSignature, TypeError, UnsupportedAlgorithm, ValueError):
         return False
     return True
+
+
+def _refuse_unverifiable(crl: x509.CertificateRevocationList, *, where: str) -> None:
+    """Older versions of the library do not tell with which parameters it was signed."""
+    is_pss = crl.signature_algorithm_oid == x509.SignatureAlgorithmOID.RSASSA_PSS
+    if is_pss and not hasattr(crl, "signature_algorithm_parameters"):
+        raise X509Error(
+            f"{where}: this CRL of {crl.issuer.rfc4514_string()} is signed with RSASSA-PSS, which the library cryptography here is too old "
+            "to check. Install its version 43 or a newer one, or have the CRL signed with PKCS #1 v1.5 or ECDSA."
+        )
 
 
 def _times(crl: x509.CertificateRevocationList) -> tuple[int, int]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     workshop = Workshop(tmp_path_factory.mktemp("ca"))
-    workshop.now = int(time.time())
+    # So long ago that there is a next CRL by now.
+    workshop.now = int(time.time()) - 12 * DAY
     for name in ("fleet", "things"):
         workshop.create(name)
     return workshop
@@ -74,6 +76,10 @@ def spoiled(workshop: Workshop, folder: Path) -> dict[str, tuple[dict[str, Any],
     past = Workshop(folder / "past")
     past.now = int(time.time()) - 60 * DAY
     past.create("things")
+    future = Workshop(folder / "future")
+    # Its CRL begins an hour before: 31 minutes ahead of the clock here, one more than is allowed.
+    future.now = int(time.time()) + 3600 + 31 * 60
+    future.create("things")
     found = crls_of(workshop)
     real = found.crls[0].pem.splitlines()
     # One character of the signature.
@@ -85,6 +91,7 @@ def spoiled(workshop: Workshop, folder: Path) -> dict[str, tuple[dict[str, Any],
         "roots-only": (told(found, pem=found.crls[1].pem), "no CRL of its issuing CA"),
         "nothing": (told(found, pem=""), "no CRL of its issuing CA"),
         "ended": (told(crls_of(past)), "has ended"),
+        "early": (told(crls_of(future)), "begins only"),
         "half": ({"available": True, "crls": {}, "problems": half}, "Half a CA: its key is gone."),
         "other": (
             {"available": True, "crls": {"fleet": {}}, "problems": {}},
@@ -109,6 +116,26 @@ def test_what_is_not_the_authoritys_or_has_ended_does_not_get_there(
         assert said in result["problems"][0], name
         assert result["failed"] is (name != "half"), name
     assert not path.exists()
+
+
+def test_one_that_has_not_begun_is_never_put_over_one_that_is_good(
+    site: Site, workshop: Workshop, tmp_path: Path
+) -> None:
+    path, fast = tmp_path / "crl.pem", Workshop(tmp_path / "ca")
+    shutil.copytree(workshop.folder, fast.folder, dirs_exist_ok=True)
+    good = crls_of(workshop)
+    assert hand_over(site, told(good), path)[0] == 0
+    fast.now = int(time.time()) + 2 * 3600
+    early = crls_of(fast, now=fast.now)
+    assert early.crls[0].number > good.crls[0].number
+    rc, result, _output = hand_over(site, told(early), path)
+    assert (rc != 0, "A clock is wrong" in result["msg"]) == (True, True)
+    # After a restore nothing is handed over in its place either, and nobody fails.
+    assert hand_over(site, told(early, forgotten=True), path)[:1] == (0,)
+    assert path.read_text() == "".join(crl.pem for crl in good.crls)
+    # Who allows such a difference gets it.
+    assert hand_over(site, told(early), path, host={"tls_clock_limit": "61m"})[0] == 0
+    assert path.read_text() == "".join(crl.pem for crl in early.crls)
 
 
 def test_without_a_ca_the_server_keeps_what_it_has(site: Site, tmp_path: Path) -> None:
@@ -150,7 +177,7 @@ def test_older_one_is_refused(site: Site, workshop: Workshop, tmp_path: Path) ->
 @pytest.mark.parametrize("form", ["pem", "der"])
 def test_what_servers_have_is_told_to_a_restored_ca(site: Site, tmp_path: Path, form: str) -> None:
     path, plant = tmp_path / "crl", Workshop(tmp_path / "plant")
-    plant.now = int(time.time())
+    plant.now = int(time.time()) - 12 * DAY
     for name in ("fleet", "things"):
         plant.create(name)
     old, newer = crls_of(plant), crls_of(plant, now=plant.now + 11 * DAY)
