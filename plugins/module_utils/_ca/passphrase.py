@@ -42,6 +42,11 @@ class Passphrase:
         return f"the command '{self._command[0]}'" if self._command else str(self._file)
 
     @property
+    def file(self) -> str | None:
+        """The file that it comes from; None where a command gives it."""
+        return self._file
+
+    @property
     def missing(self) -> bool:
         """Whether it comes from a file that does not exist."""
         return self._file is not None and not os.path.lexists(self._file)

@@ -26,6 +26,7 @@ from .freezing import RESTORED, standing_of, write_act
 from .ledger import Ledger
 from .ledger_copy import check_integrity, overwrite, settle
 from .lock import WAIT, locked
+from .marker import leave_marker
 from .passphrase import Passphrase
 from .sealed_archive import Opener, damaged
 from .store import LEDGER_FILE, Store
@@ -82,6 +83,7 @@ def restore(
             if changed:
                 _mark(aside, content, now=now)
                 warnings = _put_in_place(store, aside)
+                leave_marker(store, passphrase, now=now)
         finally:
             _remove(aside.directory)
     return Restored(content, changed, before, warnings)
