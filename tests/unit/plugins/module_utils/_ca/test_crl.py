@@ -1,7 +1,7 @@
 # Copyright: certfleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CRLs: what is on them, when a new one is due, numbers that rise whatever happens, and roots whose key is elsewhere."""
+"""CRLs: what is on them, when a new one is due, and numbers that rise whatever happens."""
 
 from __future__ import annotations
 
@@ -15,32 +15,17 @@ from typing import Any
 import pytest
 
 from ansible_collections.certfleet.tls.plugins.module_utils._ca import crl as crl_file
-from ansible_collections.certfleet.tls.plugins.module_utils._ca.crl import Found, look, refresh
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.crl import look, refresh
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.durable import replace_file
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
-from ansible_collections.certfleet.tls.plugins.module_utils._ca.ledger import Ledger
-from ansible_collections.certfleet.tls.plugins.module_utils._ca.revocation import revoke_entries
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.crl import Crl, is_crl_of, parse_crl
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import parse_certificate
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.crl import Crl, is_crl_of
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import (
+    iso,
+    parse_certificate,
+)
 
+from .crls import LIFETIME, in_place, publish, revoke, without_root_key
 from .workshop import DAY, NOW, Workshop
-
-LIFETIME = 30 * DAY
-
-
-def revoke(workshop: Workshop, serial: str, reason: str = "superseded") -> tuple[int, ...]:
-    with Ledger.open(workshop.store.ledger) as ledger, ledger.transaction():
-        entry = ledger.find_serial(serial)
-        assert entry is not None
-        return revoke_entries(ledger, [entry.id], reason=reason, now=workshop.now)
-
-
-def publish(workshop: Workshop, **options: Any) -> tuple[Found, list[str]]:
-    return refresh(workshop.store, "fleet", passphrase=workshop.passphrase(), now=workshop.now, **options)
-
-
-def in_place(workshop: Workshop, file: str = "crl.pem") -> Crl:
-    return parse_crl(workshop.store.read_text("fleet", file))
 
 
 def on_it(crl: Crl) -> dict[str, str]:
@@ -148,6 +133,7 @@ def test_expired_certificates_leave_one_lifetime_after_their_end(workshop: Works
 
 
 def test_number_rises_within_a_second_and_when_the_clock_is_set_back(workshop: Workshop) -> None:
+    workshop.now = begin = NOW + 2 * DAY
     publish(workshop)
     numbers = [in_place(workshop).number]
     for step in (0, -DAY):
@@ -155,7 +141,24 @@ def test_number_rises_within_a_second_and_when_the_clock_is_set_back(workshop: W
         revoke(workshop, workshop.issue_one(f"robot-{step}", names=[f"DNS:r{step}.example"])["serial"])
         publish(workshop)
         numbers.append(in_place(workshop).number)
-    assert numbers == [NOW, NOW + 1, NOW + 2]
+    assert numbers == [begin, begin + 1, begin + 2]
+
+
+def test_one_that_a_fast_clock_has_signed_is_replaced(workshop: Workshop) -> None:
+    workshop.now = NOW + 400 * DAY
+    publish(workshop)
+    early = in_place(workshop)
+    workshop.now = early.this_update - 1
+    assert [said.split(": ", 1)[1] for said in look(workshop.store, "fleet", now=workshop.now).due] == [
+        f"it begins only {iso(early.this_update)}, a clock was wrong when it was signed"
+    ] * 2
+    publish(workshop)
+    new = in_place(workshop)
+    assert (new.this_update, new.number) == (workshop.now - 3600, early.number + 1)
+    assert publish(workshop)[1] == []
+    # One that begins now is good.
+    workshop.now = new.this_update
+    assert look(workshop.store, "fleet", now=workshop.now).due == []
 
 
 @pytest.mark.parametrize("damage", ["", "rubbish", "foreign", "cut"])
@@ -208,64 +211,6 @@ def test_after_an_older_backup_numbers_and_revocations_are_learned_from_what_was
     workshop.now += LIFETIME
     publish(workshop)
     assert lost["serial"] in on_it(in_place(workshop))
-
-
-def test_files_of_another_authority_are_not_published_here(workshop: Workshop) -> None:
-    workshop.create("second")
-    other, _done = refresh(workshop.store, "second", passphrase=workshop.passphrase(), now=workshop.now + DAY)
-    publish(workshop, published="".join(crl.pem for crl in other.crls))
-    assert in_place(workshop).number == NOW
-
-
-@pytest.mark.parametrize("published", ["rubbish", "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"])
-def test_published_must_be_crls(workshop: Workshop, published: str) -> None:
-    with pytest.raises(CAError, match="published") as caught:
-        publish(workshop, published=published)
-    assert caught.value.code == "bad_request"
-
-
-def without_root_key(workshop: Workshop, tmp_path: Path) -> Workshop:
-    """The same CA in another place, where the root's key is not."""
-    other = Workshop(tmp_path / "online")
-    shutil.copytree(workshop.folder, other.folder, dirs_exist_ok=True)
-    os.unlink(other.store.path("fleet", "root.key"))
-    return other
-
-
-def test_root_without_its_key_takes_what_was_signed_elsewhere(workshop: Workshop, tmp_path: Path) -> None:
-    online = without_root_key(workshop, tmp_path)
-    found, done = publish(online)
-    assert [done, [crl.issuer for crl in found.crls]] == [
-        ["sign the issuing CA's CRL: there is none yet"],
-        [found.chain.issuing.subject],
-    ]
-    publish(workshop)
-    signed = workshop.store.read_text("fleet", "root-crl.pem")
-    found, done = publish(online, published=signed)
-    assert len(done) == 1
-    assert online.store.read_text("fleet", "root-crl.pem") == signed == found.crls[1].pem
-    assert publish(online, published=signed)[1] == []
-    # Never an older one over a newer one.
-    workshop.now += LIFETIME
-    publish(workshop)
-    newer = workshop.store.read_text("fleet", "root-crl.pem")
-    online.now = workshop.now
-    publish(online, published=newer)
-    assert publish(online, published=signed)[1] == []
-    assert online.store.read_text("fleet", "root-crl.pem") == newer
-
-
-@pytest.mark.parametrize(
-    ("age", "said"), [(LIFETIME // 2, None), (LIFETIME - DAY, "ends"), (LIFETIME + DAY, "has ended")]
-)
-def test_warning_before_a_crl_ends_that_only_others_can_sign(
-    workshop: Workshop, tmp_path: Path, age: int, said: str | None
-) -> None:
-    online = without_root_key(workshop, tmp_path)
-    publish(workshop)
-    publish(online, published=workshop.store.read_text("fleet", "root-crl.pem"))
-    warnings = look(online.store, "fleet", now=NOW + age).warnings
-    assert [f" {said} " in warning for warning in warnings] == ([True] if said else [])
 
 
 def test_wrong_passphrase_changes_nothing(workshop: Workshop) -> None:
@@ -323,20 +268,6 @@ def test_other_keys_sign_them_too(empty: Workshop, key: str) -> None:
     ]
     assert not is_crl_of(found.crls[0], found.chain.root)
     assert parse_certificate(found.chain.issuing.pem).key == key
-
-
-def test_damage_of_what_was_signed_elsewhere_keeps_nobody_from_a_fresh_one(workshop: Workshop) -> None:
-    """Neither where the root's key is here, so that it is signed anew, nor where it is not."""
-    damaged = b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"
-    publish(workshop)
-    replace_file(workshop.store.path("fleet", "root-crl.pem"), damaged)
-    assert len(publish(workshop)[1]) == 1
-    os.rename(workshop.store.path("fleet", "root.key"), workshop.folder / "root.key")
-    replace_file(workshop.store.path("fleet", "root-crl.pem"), damaged)
-    workshop.now += 20 * DAY
-    found, done = publish(workshop)
-    assert len(done) == 1
-    assert ["damaged" in said for said in found.warnings] == [True]
 
 
 def restored(workshop: Workshop) -> str:

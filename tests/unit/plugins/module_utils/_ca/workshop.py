@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.authority import Found, Wish, ensure
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.clock import UNCOMPARED
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.holders import Declared
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.issue import issue
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.known import read_info
@@ -68,6 +69,7 @@ class Workshop:
         self.store = Store(str(folder / "ca"))
         self.passphrase_file = folder / "secret" / "passphrase"
         self.now = NOW
+        self.clock = UNCOMPARED
 
     def passphrase(self) -> Passphrase:
         return Passphrase(file=str(self.passphrase_file))
@@ -77,7 +79,12 @@ class Workshop:
         if compared and options.get("chain") and not options.get("root_certificate"):
             options["root"] = {**options.get("root", {}), "fingerprint": root_fingerprint(options["chain"])}
         return ensure(
-            wish(name, **options), store=self.store, passphrase=self.passphrase(), generate=generate, now=self.now
+            wish(name, **options),
+            store=self.store,
+            passphrase=self.passphrase(),
+            generate=generate,
+            now=self.now,
+            clock=self.clock,
         )
 
     def issue(self, *requests: dict[str, Any], wait: float = 60.0, declared: Declared = frozenset()) -> dict[str, Any]:
@@ -87,6 +94,7 @@ class Workshop:
             store=self.store,
             open_issuer=lambda authority: LocalIssuer(self.store, authority, passphrase),
             now=self.now,
+            clock=self.clock,
             declared=declared,
             wait=wait,
         )
