@@ -17,6 +17,8 @@ description:
     when it was made. Leaves stay valid. Where the root is elsewhere a CSR is made instead.
   - Nothing is ever made anew over what is there. Half a CA, a foreign key or a wrong passphrase is an error that says what
     is wrong and where.
+  - Nor is a CA made where there has been one and nothing is there now, as when its disk is not mounted. A note beside
+    O(passphrase_file), C(<passphrase_file>-<eight digits>.ca), says that there has. With O(passphrase_command) there is none.
 extends_documentation_fragment:
   - certfleet.tls.attributes
   - certfleet.tls.attributes.action
@@ -245,7 +247,7 @@ cryptography:
   type: bool
 code:
   description:
-    - What is wrong, in one word, for programs. V(half_ca), V(foreign_ca), V(wrong_passphrase), V(passphrase), V(locked),
+    - What is wrong, in one word, for programs. V(half_ca), V(lost_ca), V(foreign_ca), V(wrong_passphrase), V(passphrase), V(locked),
       V(files), V(ledger), V(ledger_missing), V(ledger_newer), V(bad_request), V(missing_library), V(frozen), V(narrowing)
       (certificates in force would lie outside of new limits), V(bad_chain), V(no_request), V(rollover) (O(chain) ends in another
       root), V(shared_root), V(ca_clock) (something is due, and this host's clock is too far from the controller's).
