@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from ansible.playbook.task import Task
 from ansible.plugins.loader import connection_loader
 
 from ansible_collections.certfleet.tls.plugins.action.ca_issue import ActionModule
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.clock import Clock
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.orders import read_declared
 from ansible_collections.certfleet.tls.plugins.plugin_utils._engine import REQUEST_VARIABLE, request_result
 from ansible_collections.certfleet.tls.tests.unit.plugins.module_utils._ca.workshop import Workshop, request
@@ -37,7 +40,11 @@ class OnThisMachine(ActionModule):
         given = json.loads(json.dumps(call["module_args"]))
         self.calls.append(given)
         declared = read_declared(given.get("shared_names") or ())
-        answer = self.ca.issue(*given["requests"], declared=declared)
+        self.ca.clock = Clock.from_options(given)
+        try:
+            answer = self.ca.issue(*given["requests"], declared=declared)
+        except CAError as exc:
+            return {"failed": True, "msg": str(exc), "code": exc.code}
         return {"changed": any(item.get("issued") for item in answer["certificates"].values()), **answer}
 
 
@@ -46,6 +53,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.ca = Workshop(folder)
+        self.ca.now = int(time.time())
         self.ca.create()
         self.variables: dict[str, dict[str, Any]] = {}
         self.calls: list[dict[str, Any]] = []
@@ -65,7 +73,9 @@ class Run:
     def __iter__(self) -> Iterator[str]:
         return iter(self.variables)
 
-    def issue(self, *batch: str, away: bool = False, check: bool = False, **args: Any) -> dict[str, Any]:
+    def issue(
+        self, *batch: str, away: bool = False, check: bool = False, limit: str | None = None, **args: Any
+    ) -> dict[str, Any]:
         """One run of the task."""
         task = Task()
         task.action, task.args, task.check_mode, task.delegate_to = "certfleet.tls.ca_issue", args, check, "ca"
@@ -75,7 +85,7 @@ class Run:
         action = OnThisMachine(task=task, connection=connection, play_context=context, **others)
         action.ca, action.is_away, action.calls = self.ca, away, self.calls
         first = {**self.variables[batch[0]], "inventory_hostname": batch[0], "ansible_play_batch": list(batch)}
-        return dict(action.run(task_vars={**first, "hostvars": self}))
+        return dict(action.run(task_vars={**first, "hostvars": self, "tls_clock_limit": limit}))
 
 
 @pytest.fixture
@@ -139,6 +149,19 @@ def test_a_ca_that_is_away_is_an_error_of_each(run: Run) -> None:
     run.asks("a")
     run.asks("b", verdict="none", shared_names=None)
     assert codes(run.issue("a", "b", away=True)) == {"a/https": "ca_unreachable"}
+
+
+def test_a_ca_that_lives_in_another_time_is_an_error_of_each(run: Run) -> None:
+    run.asks("a")
+    run.ca.now += 3600
+    refused = run.issue("a")
+    assert codes(refused) == {"a/https": "ca_clock"}
+    assert refused["certificates"]["a/https"]["error"]["message"].startswith(
+        "the CA host 'ca': The clock of this CA host is "
+    )
+    assert run.ca.states() == []
+    assert codes(run.issue("a", limit="soon")) == {"a/https": "ca_failed"}
+    assert codes(run.issue("a", limit="2h")) == {"a/https": "issued"}
 
 
 def test_nothing_is_asked_in_check_mode_or_when_nothing_is_due(run: Run) -> None:

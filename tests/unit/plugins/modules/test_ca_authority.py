@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,19 @@ def test_failures_say_why_and_leave_nothing(host: Host, options: dict[str, Any],
         answer = host.create(check=check, **options)
         assert (answer["failed"], answer["code"]) == (True, code)
         assert list(host.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("cryptography", [True, False])
+def test_nothing_is_made_where_the_clock_is_wrong(host: Host, cryptography: bool) -> None:
+    wrong = {"controller_time": time.time() - 1900, "clock_limit": 1800}
+    predicted = host.create(check=True, cryptography=cryptography, **wrong)
+    assert (predicted["failed"], predicted["code"]) == (True, "ca_clock")
+    assert host.create(**wrong)["code"] == "ca_clock"
+    assert list(host.folder.iterdir()) == []
+    assert host.create(**{**wrong, "clock_limit": 3600})["changed"]
+    # What is there and needs nothing is well at any time.
+    assert host.create(**wrong)["changed"] is False
+    assert host.create(check=True, cryptography=cryptography, **wrong)["changed"] is False
 
 
 def test_without_the_library_a_waiting_authority_is_no_new_one(host: Host) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,27 @@ def test_crls_check_then_apply_then_nothing(authority: Authority) -> None:
     assert [part["number"] for part in told["parts"]] == [crl.number for crl in crls]
     assert told["complete"] is True
     assert again["crls"] == done["crls"]
+
+
+def test_no_crl_is_signed_by_a_wrong_clock(authority: Authority) -> None:
+    before, wrong = authority.files, {"controller_time": time.time() + 1900}
+    for check in (True, False):
+        answer = authority.crl(check=check, **wrong)
+        assert (answer["changed"], answer["crls"], authority.files) == (False, {}, before)
+        assert "behind the controller's" in answer["problems"]["fleet"]
+    assert authority.crl(**wrong, clock_limit=3600)["changed"]
+    # As long as none is due it does not matter.
+    again = authority.crl(**wrong)
+    assert (again["changed"], again["problems"], list(again["crls"])) == (False, {}, ["fleet"])
+
+
+def test_what_is_unreadable_is_said_once_for_all_authorities(authority: Authority) -> None:
+    authority.run("ca_authority", name="things", passphrase_file=str(authority.passphrase))
+    good = authority.crl()["crls"]["fleet"]["pem"]
+    bad = "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"
+    answer = authority.crl(published=[bad, good])
+    assert (answer["problems"], list(answer["crls"])) == ({}, ["fleet", "things"])
+    assert ["CRL 1 of 3" in str(warning) for warning in answer["warnings"]] == [True]
 
 
 def test_one_broken_authority_keeps_no_other_from_a_fresh_crl(authority: Authority) -> None:
