@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .._x509.constraints import Constraints
+from .._x509.duration import LONGEST
 from .._x509.errors import X509Error
 from .._x509.keys import KEY_TYPES
 from .._x509.names import is_dn_text, parse_names, parse_shared_names
 from .._x509.parse import parse_csr_key
 from .._x509.profiles import Profile, check_profile, choose_profile
 from .errors import CAError, ItemError
-from .holders import Claim, Declared, held_names
+from .holders import Claim, Declared, held_names, shared_names
 from .policy import Policy
 
 _IDENTITY = re.compile(r"[^/\s\x00-\x1f\x7f]{1,253}\Z")
@@ -50,7 +51,7 @@ class Order:
     def claim(self, profile: Profile) -> Claim:
         """The names that its certificate will hold."""
         names = held_names(self.names, self.common_name, profile=profile)
-        return Claim(self.identity, self.name, self.authority, names, frozenset(self.shared))
+        return Claim(self.identity, self.name, self.authority, names, shared_names(self.shared, self.names))
 
 
 def admit(order: Order, *, policy: Policy, constraints: Constraints | None) -> tuple[Order, Profile, tuple[str, ...]]:
@@ -108,7 +109,8 @@ def read_declared(items: Iterable[Mapping[str, Any]]) -> Declared:
             names = parse_shared_names(item.get("names") or (), where=f"shared_names of '{item.get('identity')}'")
         except (X509Error, TypeError) as exc:
             raise CAError(f"{exc} Nothing was issued.", code="bad_request") from exc
-        declared |= {(str(item.get("authority")), str(item.get("identity")), name) for name in names}
+        shared = shared_names(names, names)
+        declared |= {(str(item.get("authority")), str(item.get("identity")), name) for name in shared}
     return frozenset(declared)
 
 
@@ -184,8 +186,13 @@ def _check_subject(common_name: str | None, *, where: str) -> None:
 def _spans(request: Mapping[str, Any], *, where: str) -> tuple[int, int | None]:
     try:
         lifetime, renew_before = int(request.get("lifetime") or 0), int(request.get("renew_before") or 0)
-    except (TypeError, ValueError) as exc:
+    except (TypeError, ValueError, OverflowError) as exc:
         raise ItemError(f"{where}: lifetime and renew_before are whole seconds.", code="bad_lifetime") from exc
+    if lifetime > LONGEST:
+        raise ItemError(
+            f"{where}: the lifetime is more than 100 years, the longest span that there can be. Nothing was issued. Shorten it.",
+            code="bad_lifetime",
+        )
     if not 0 <= renew_before < lifetime:
         raise ItemError(
             f"{where}: a lifetime of {lifetime} s with renewal {renew_before} s before its end makes no sense. "

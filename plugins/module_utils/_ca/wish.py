@@ -19,7 +19,6 @@ from .local import Chain
 from .policy import Policy
 
 PARTS = ("root", "issuing")
-LONGEST = 100 * 365 * 86400
 # A run a day signs a CRL after a third of its life. Servers refuse everybody once it has ended.
 _SHORTEST_CRL = 2 * 86400
 _SHORT_CRL = 7 * 86400
@@ -147,10 +146,6 @@ def _certificate(options: Mapping[str, Any], *, authority: str, part: str) -> Ce
     where = f"authority '{authority}', {part}"
     common_name = str(options.get("common_name") or f"{authority} {part} CA")
     lifetime = parse_duration(options["lifetime"], where=f"{where}, lifetime")
-    if lifetime > LONGEST:
-        raise CAError(
-            f"{where}: a lifetime of more than 100 years. Nothing was changed. Shorten it.", code="bad_request"
-        )
     return Certificate(
         common_name=_check_text(common_name, where=f"{where}, common_name"),
         lifetime=lifetime,

@@ -154,6 +154,13 @@ def exchanged_root(workshop: Workshop) -> None:
         shutil.copy(folder(workshop, "second") / file, folder(workshop) / file)
 
 
+def swapped_folder(workshop: Workshop) -> None:
+    """Both belong to this CA, and its passphrase opens both."""
+    workshop.create("second")
+    shutil.rmtree(folder(workshop))
+    shutil.copytree(folder(workshop, "second"), folder(workshop))
+
+
 def lost_folder(workshop: Workshop) -> None:
     shutil.rmtree(folder(workshop))
 
@@ -180,6 +187,12 @@ BREAKAGES: list[tuple[Callable[[Workshop], object], str, str, bool]] = [
     (foreign_key, "half_ca", "issuing.key is not the key of", True),
     (exchanged_root, "half_ca", "issuing.pem is no CA certificate that root.pem signed", True),
     (foreign_folder, "foreign_ca", "the ledger does not know the certificates of authority 'fleet'", False),
+    (
+        swapped_folder,
+        "foreign_ca",
+        "in the folder of authority 'fleet' are the certificates of authority 'second'. Nothing was changed",
+        False,
+    ),
     (other_passphrase, "wrong_passphrase", "gives another passphrase", True),
     (lambda workshop: workshop.passphrase_file.unlink(), "passphrase", "does not exist", True),
     (lambda workshop: workshop.passphrase_file.chmod(0o644), "passphrase", "open to others", True),
@@ -217,7 +230,13 @@ def test_broken_ca_is_an_error_and_stays_as_it_is(
         ({"root": {"common_name": "x" * 65}}, "root, common_name"),
         ({"root": {"common_name": "a\nb"}}, "root, common_name"),
         ({"root": {"lifetime": "soon"}}, "root, lifetime: 'soon' is no span of time"),
-        ({"issuing": {"lifetime": "101y"}}, "issuing: a lifetime of more than 100 years"),
+        ({"root": {"lifetime": "9999y"}}, "root, lifetime: '9999y' is more than 100 years"),
+        ({"issuing": {"lifetime": "101y"}}, "issuing, lifetime: '101y' is more than 100 years"),
+        ({"crl_lifetime": "9999y"}, "crl_lifetime: '9999y' is more than 100 years"),
+        (
+            {"profiles": {"server": {"usages": ["serverAuth"], "max_lifetime": 10**20}}},
+            "profile 'server', max_lifetime: '1(0){20}' is more than 100 years",
+        ),
     ],
 )
 def test_bad_wish_names_the_field(empty: Workshop, options: dict[str, Any], said: str) -> None:

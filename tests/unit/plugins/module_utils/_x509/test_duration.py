@@ -21,6 +21,8 @@ from ansible_collections.certfleet.tls.plugins.module_utils._x509.errors import 
         ("3600", 3600),
         ("10y", 315360000),
         ("2W", 1209600),
+        ("100y", 100 * 365 * 86400),
+        ("0000000000000090d", 7776000),
     ],
 )
 def test_spans(text: str, seconds: int) -> None:
@@ -31,6 +33,18 @@ def test_spans(text: str, seconds: int) -> None:
 def test_what_is_no_span_is_said_with_its_place(text: str) -> None:
     with pytest.raises(X509Error, match=r"robot-1, lifetime: "):
         parse_duration(text, where="robot-1, lifetime")
+
+
+@pytest.mark.parametrize("text", ["101y", "9999y", "100y1s", 10**20, "9" * 5000, "1y" * 101])
+def test_no_span_is_longer_than_a_hundred_years(text: str | int) -> None:
+    with pytest.raises(X509Error, match=r"^robot-1, lifetime: '.{1,41}' is more than 100 years"):
+        parse_duration(text, where="robot-1, lifetime")
+
+
+def test_what_is_no_span_is_found_out_at_once() -> None:
+    """Whatever its length: a pattern that tried each way to cut the digits into numbers would never end."""
+    with pytest.raises(X509Error, match="is no span of time"):
+        parse_duration("1" * 60 + "x", where="robot-1, lifetime")
 
 
 @pytest.mark.parametrize(

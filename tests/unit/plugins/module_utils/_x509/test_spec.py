@@ -47,6 +47,8 @@ def test_a_device_gets_rsa_unless_told_otherwise() -> None:
         ({"key": {"type": "rsa-1024"}}, "no key type 'rsa-1024'"),
         ({"key": "rsa"}, "key: {type: ec-p256}"),
         ({"lifetime": "ever"}, "no span of time"),
+        ({"lifetime": "9999y"}, "lifetime: '9999y' is more than 100 years"),
+        ({"renew_before": 10**20}, "renew_before: '100000000000000000000' is more than 100 years"),
         ({"lifetime": "1d", "renew_before": "1d"}, "every run would issue anew"),
         ({"common_name": "a,b"}, "comma"),
         ({"common_name": "x" * 65}, "longer than 64 bytes"),
