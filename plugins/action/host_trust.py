@@ -40,6 +40,7 @@ class ActionModule(ActionBase):
         host, state = str(task_vars["inventory_hostname"]), str(self._task.args.get("state") or "present")
         anchors = self._task.args.get("anchors")
         names = [str(name) for name in self._task.args.get("authorities") or ["fleet"]]
+        broken: list[str] = []
         if anchors is None and state == "absent":
             anchors = [{"name": _file_name(name)} for name in names]
         if anchors is None:
@@ -47,6 +48,15 @@ class ActionModule(ActionBase):
             if not ca.get("available", bool(ca)):
                 return self._without_ca(host, str(ca.get("message") or "the CA was not asked"))
             authorities: Mapping[str, Any] = ca.get("authorities") or {}
+            problems: Mapping[str, Any] = ca.get("problems") or {}
+            broken = [
+                f"{host}: the anchors of '{name}' could not be compared: {problems[name]}"
+                for name in names
+                if name in problems
+            ]
+            names = [name for name in names if name not in problems]
+            if not names:
+                return {"changed": False, "absent": False, "warnings": broken}
             unknown = [name for name in names if not authorities.get(name, {}).get("anchors")]
             if unknown:
                 return self._without_authority(host, unknown)
@@ -58,7 +68,7 @@ class ActionModule(ActionBase):
             )
         except AnsibleConnectionFailure as exc:
             return _absent(f"{host} cannot be reached: {exc}")
-        return answer
+        return {**answer, "warnings": [*(answer.get("warnings") or []), *broken]} if broken else answer
 
     def _without_ca(self, host: str, why: str) -> dict[str, Any]:
         said = f"{host}: the anchors could not be compared: {why}"

@@ -158,6 +158,13 @@ authorities:
       anchors: "-----BEGIN CERTIFICATE-----..."
       chain: "-----BEGIN CERTIFICATE-----..."
       profiles: {server: [serverAuth]}
+problems:
+  description:
+    - Why an authority that is there cannot be used, by its name. It is not among RV(authorities), and all others are.
+    - Certificates of such an authority are judged without it, and not issued. What is wrong with the ledger makes the whole CA unavailable.
+  returned: success
+  type: dict
+  sample: {clients: "Half a CA: the authority 'clients' in /var/lib/certfleet/authorities/clients lacks issuing.key. …"}
 identities:
   description:
     - What the ledger knows, by identity. Identities that it does not know are left out.

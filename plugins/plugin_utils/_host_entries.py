@@ -248,7 +248,10 @@ def orders_of(
         order = {field: entry[field] for field in ("identity", "name", "verdict", "spki")}
         anchors = authority.get("anchors")
         if not anchors and entry["verdict"] != "reload":
-            said = f"the anchors of the authority '{entry['authority']}' are not known, so nothing could be proved; run again"
+            why = "; ".join(entry.get("notes") or ()) or "run again"
+            said = (
+                f"the anchors of the authority '{entry['authority']}' are not known, so nothing could be proved: {why}"
+            )
             others.append(deploy_entry(entry, outcome="not_tried", said=f"{entry['id']}: {said}"))
             continue
         orders.append({**order, **entry["spec"], "certificate": certificate, "chain": chain, "anchors": anchors})

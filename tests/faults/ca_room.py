@@ -87,6 +87,14 @@ class Answer:
         return [item["error"] for item in self.certificates.values() if "error" in item]
 
 
+def _with_problems(answer: Answer) -> Answer:
+    problems = answer.said.get("problems")
+    if not problems:
+        return answer
+    said = {"failed": True, "msg": " ".join(problems.values()), "code": PROBLEMS}
+    return replace(answer, said={**answer.said, **said})
+
+
 @dataclass(frozen=True)
 class State:
     """What ca_inspection.py found. C(serials): by serial (identity, state). C(files): by path (mode, SHA-256). C(crls): by path the
@@ -162,12 +170,11 @@ class Room:
 
     def crl(self, **options: Any) -> Answer:
         """ca_crl, whose problem with the one authority counts as its failure."""
-        answer = self.module("ca_crl", passphrase_file=SECRET, **options)
-        problems = answer.said.get("problems")
-        if not problems:
-            return answer
-        said = {"failed": True, "msg": " ".join(problems.values()), "code": PROBLEMS}
-        return replace(answer, said={**answer.said, **said})
+        return _with_problems(self.module("ca_crl", passphrase_file=SECRET, **options))
+
+    def info(self) -> Answer:
+        """ca_info, likewise."""
+        return _with_problems(self.module("ca_info", identities=["robot-0"]))
 
     def issue_at_once(self, batches: Sequence[Sequence[str]]) -> list[Answer]:
         """One ca_issue for each of the batches, all of them begun at the same moment."""

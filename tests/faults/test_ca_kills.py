@@ -217,7 +217,7 @@ def test_restore_killed(ca_case: CACase, room: Room, extent: str) -> None:
 
     def whole() -> None:
         # Either it is whole, or it says that it is not; it never works with a part of it.
-        answer = room.module("ca_info", identities=["robot-0"])
+        answer = room.info()
         state = room.look()
         assert not answer.failed or answer.code, f"ca_info ended without a word: {answer}"
         assert answer.failed or state.problems == [], state.problems

@@ -19,22 +19,26 @@ from .store import Store
 
 # For how many seconds a failure counts that was not put right.
 FAILURE_WINDOW = 7 * 86400
+# What is wrong with the files of one authority keeps nobody from using the others.
+_OF_ONE_AUTHORITY = ("half_ca", "foreign_ca", "files")
 
 
 def read_info(
     store: Store, identities: Iterable[str], *, now: int, failure_window: int = FAILURE_WINDOW
 ) -> dict[str, Any]:
-    """All authorities; pins, leaves, failures and an end of those identities that the ledger knows anything of; and whatever failed
-    within O(failure_window). Takes no lock."""
+    """All authorities, and why others there cannot be used; pins, leaves, failures and an end of those identities that the ledger
+    knows anything of; and whatever failed within O(failure_window). Takes no lock."""
     store.require()
     wanted = list(dict.fromkeys(str(identity) for identity in identities))
-    authorities = {}
+    authorities, problems = {}, {}
     with Ledger.read(store.ledger) as ledger:
         for name in store.names():
-            published = store.read(name)
-            check_known(ledger, name, published.fingerprints.values())
-            profiles = _profiles(store, name)
-            authorities[name] = {"anchors": published.anchors, "chain": published.chain, "profiles": profiles}
+            try:
+                authorities[name] = _authority(store, ledger, name)
+            except CAError as exc:
+                if exc.code not in _OF_ONE_AUTHORITY:
+                    raise
+                problems[name] = str(exc)
         out = decommissioned(ledger, wanted)
         pins, leaves, failures = ledger.pins_of(wanted), ledger.leaves_of(wanted, now=now), ledger.failures_of(wanted)
         lately = ledger.open_failures(since=now - failure_window)
@@ -49,10 +53,18 @@ def read_info(
         known[identity]["failures"] = {failure.name: _failure(failure) for failure in found}
     return {
         "authorities": authorities,
+        "problems": problems,
         "identities": known,
         "open_failures": [_open_failure(failure) for failure in lately],
         "time": now,
     }
+
+
+def _authority(store: Store, ledger: Ledger, name: str) -> dict[str, Any]:
+    """The public half of one authority."""
+    published = store.read(name)
+    check_known(ledger, name, published.fingerprints.values())
+    return {"anchors": published.anchors, "chain": published.chain, "profiles": _profiles(store, name)}
 
 
 def _profiles(store: Store, authority: str) -> dict[str, list[str]]:
@@ -71,13 +83,22 @@ def _profiles(store: Store, authority: str) -> dict[str, list[str]]:
 
 
 def check_known(ledger: Ledger, authority: str, fingerprints: Iterable[str]) -> None:
-    """Raise CAError when an authority's own certificates are not those that the ledger knows."""
-    if any(ledger.find_fingerprint(fingerprint) is None for fingerprint in fingerprints):
-        raise CAError(
-            f"Foreign CA: the ledger does not know the certificates of authority '{authority}'. Its folder and the ledger do not "
-            "come from the same CA (or not from the same backup). Nothing was changed. Restore both together.",
-            code="foreign_ca",
-        )
+    """Raise CAError when an authority's own certificates are not those that the ledger knows, and knows as this authority's."""
+    for fingerprint in fingerprints:
+        entry = ledger.find_fingerprint(fingerprint)
+        if entry is None:
+            raise CAError(
+                f"Foreign CA: the ledger does not know the certificates of authority '{authority}'. Its folder and the ledger do not "
+                "come from the same CA (or not from the same backup). Nothing was changed. Restore both together.",
+                code="foreign_ca",
+            )
+        if entry.authority != authority:
+            raise CAError(
+                f"Foreign CA: what lies in the folder of authority '{authority}' are the certificates of authority "
+                f"'{entry.authority}'. Nothing was changed. If the folder is a copy, move it out of the CA's directory; if it has been "
+                "overwritten, restore it from your backup.",
+                code="foreign_ca",
+            )
 
 
 def _leaf(entry: Entry) -> dict[str, Any]:

@@ -62,7 +62,8 @@ def inspect(spec: CertificateSpec, settings: Settings, known: Known, *, now: int
     if met.seen.leaf is None:
         return Finding(absent=explain_no_leaf(met.seen, settings.target, settings.api))
     judgement = judge(spec, Have("device", served=met.served), known, now=now)
-    if judgement.verdict == "none" and known.available and met.seen.failure == "chain":
+    # Without the anchors of its authority nobody can tell.
+    if judgement.verdict == "none" and known.anchors and met.seen.failure == "chain":
         reason = Reason("chain_changed", f"the leaf is right, but clients cannot verify it: {met.seen.said}")
         judgement = replace(judgement, verdict="issue", reasons=(reason,))
     return Finding(met=met, judgement=judgement)

@@ -113,10 +113,11 @@ class Known:
             return cls(available=False, message=str((ca or {}).get("message") or "the CA was not asked"))
         of_authority = (ca.get("authorities") or {}).get(authority) or {}
         of_identity = (ca.get("identities") or {}).get(identity) or {}
+        problem = (ca.get("problems") or {}).get(authority)
         chain = parse_bundle(str(of_authority.get("chain") or ""), where=f"authority '{authority}'")
         return cls(
             available=True,
-            message="" if chain else f"the CA has no authority '{authority}' yet",
+            message="" if chain else str(problem or f"the CA has no authority '{authority}' yet"),
             issuing=chain[0] if chain else None,
             chain=tuple(leaf.fingerprint for leaf in chain),
             anchors=str(of_authority["anchors"]) if of_authority.get("anchors") else None,

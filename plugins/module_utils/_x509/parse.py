@@ -174,7 +174,7 @@ def is_issued_by(leaf: Leaf, issuer: Leaf) -> bool:
     certificate, key = load_certificate(leaf.pem), load_certificate(issuer.pem).public_key()
     try:
         verify_signature(key, certificate)
-    except (InvalidSignature, TypeError, ValueError):
+    except (InvalidSignature, TypeError, ValueError, UnsupportedAlgorithm):
         return False
     return True
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,6 +85,19 @@ def test_beyond_it_there_is_no_ca(ca: Workshop, fast_by: float, side: str) -> No
 
 def test_who_only_asks_is_answered_all_the_same(ca: Workshop) -> None:
     assert ask(ca, fast_by=10**6, args={"identities": [], "list": "all"})["available"]
+
+
+def test_a_broken_authority_is_told_and_the_others_are_there(ca: Workshop) -> None:
+    stray = Path(ca.store.path("stray"))
+    stray.mkdir()
+    try:
+        told = ask(ca)
+    finally:
+        stray.rmdir()
+    assert (told["available"], set(told["authorities"]), set(told["problems"])) == (True, {"fleet"}, {"stray"})
+    assert told["warnings"] == [told["problems"]["stray"]]
+    whole = ask(ca)
+    assert (whole["problems"], "warnings" in whole) == ({}, False)
 
 
 def test_a_limit_that_is_none(ca: Workshop) -> None:

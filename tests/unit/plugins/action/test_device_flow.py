@@ -131,6 +131,16 @@ def test_without_a_ca_it_judges_from_the_served_leaf_and_says_so(fleet: Fleet, c
     assert verdict(fleet.request(ca=ca)) == "none"
 
 
+def test_without_its_authority_a_good_leaf_is_left_alone_and_another_is_not_uploaded(fleet: Fleet) -> None:
+    broken = {**fleet.ca(), "authorities": {}, "problems": {"fleet": "Half a CA: the authority 'fleet' lacks a key."}}
+    requested = fleet.request(ca=broken)
+    assert (verdict(requested), codes(requested)) == ("issue", ["missing"])
+    assert requested["certificates"][0]["notes"] == [f"judged without the CA: {broken['problems']['fleet']}"]
+    fleet.converge()
+    fleet.leaves = [{"fingerprint": fleet.served().fingerprint, "state": "issued"}]
+    assert verdict(fleet.request(ca={**broken, "identities": fleet.ca()["identities"]})) == "none"
+
+
 def test_a_device_that_is_away_is_absent(fleet: Fleet) -> None:
     fleet.emulator.control("robot-1", "set", "power=off")
     requested = fleet.request()

@@ -262,9 +262,12 @@ def test_trust_without_a_ca_is_predicted_or_said(site: Site) -> None:
         "said": {"answer": down},
         "gone": {"answer": down, "want": "absent", **unreachable()},
         "bare": {"answer": {"available": True, "authorities": {}}},
+        "broken": {
+            "answer": {"available": True, "authorities": {}, "problems": {"fleet": "Half a CA: the key is lost"}}
+        },
     }
     run = site.run("host_trust", hosts, ca="{{ answer }}", state="{{ want | default('present') }}")
-    predicted, said, gone, bare = (run.results[host] for host in hosts)
+    predicted, said, gone, bare, broken = (run.results[host] for host in hosts)
     assert (predicted["changed"], predicted["absent"]) == (True, False)
     assert said["changed"] is False
     assert "said: the anchors could not be compared: the CA host 'ca' cannot be reached" in run.output.replace(
@@ -274,3 +277,5 @@ def test_trust_without_a_ca_is_predicted_or_said(site: Site) -> None:
     assert (gone["absent"], gone["changed"]) == (True, False)
     assert bare["failed"]
     assert "has no authority 'fleet'" in bare["msg"]
+    assert (broken["changed"], broken.get("failed", False)) == (False, False)
+    assert broken["warnings"] == ["broken: the anchors of 'fleet' could not be compared: Half a CA: the key is lost"]

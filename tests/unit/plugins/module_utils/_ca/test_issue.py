@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.crl import refresh
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import build_csr
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.crypto import ec
@@ -135,6 +136,16 @@ def test_bad_request_fails_alone_and_reserves_nothing(workshop: Workshop, change
     assert workshop.states() == ["issued", "issued"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"lifetime": 10**20}, {"lifetime": 10**11}, {"lifetime": float("inf")}, {"lifetime": DAY, "renew_before": 10**20}],
+)
+def test_a_life_without_an_end_is_refused_for_this_request_alone(workshop: Workshop, change: dict[str, Any]) -> None:
+    answers = workshop.issue(request("robot-1", **change), request("robot-2", key=1))["certificates"]
+    assert answers["robot-1/https"]["error"]["code"] == "bad_lifetime"
+    assert answers["robot-2/https"]["issued"]
+
+
 def test_the_same_certificate_twice_in_one_batch_is_refused(workshop: Workshop) -> None:
     answers = workshop.issue(request("a"), request("a", key=1), request("a"), request("b"))["certificates"]
     assert (answers["a/https"]["error"]["code"], answers["b/https"]["issued"]) == ("duplicate_id", True)
@@ -241,6 +252,28 @@ def test_one_broken_authority_harms_only_its_own(workshop: Workshop) -> None:
     (Path(workshop.store.path("second")) / "issuing.key").unlink()
     answers = workshop.issue(request("a"), request("b", authority="second"))["certificates"]
     assert (answers["a/https"]["issued"], answers["b/https"]["error"]["code"]) == (True, "half_ca")
+
+
+def test_a_damaged_certificate_further_up_harms_only_its_own(workshop: Workshop) -> None:
+    """The first of the file, by which the ledger knows it, is good."""
+    workshop.create("spare")
+    with open(workshop.store.path("fleet", "issuing.pem"), "a") as file:
+        file.write("-----BEGIN CERTIFICATE-----\nMIIBAAAA\n-----END CERTIFICATE-----\n")
+    answers = workshop.issue(request("a", authority="spare"), request("b", key=1))["certificates"]
+    assert (answers["a/https"]["issued"], answers["b/https"]["error"]["code"]) == (True, "half_ca")
+    assert workshop.store.path("fleet", "issuing.pem") in answers["b/https"]["error"]["message"]
+    with pytest.raises(CAError, match=r"Half a CA: .*issuing\.pem") as refused:
+        refresh(workshop.store, "fleet", passphrase=workshop.passphrase(), now=workshop.now)
+    assert refused.value.code == "half_ca"
+
+
+def test_a_copy_of_an_authority_is_none(workshop: Workshop) -> None:
+    """Two folders of one authority would each have CRLs, with numbers from one ledger and what is revoked by turns."""
+    shutil.copytree(workshop.store.path("fleet"), workshop.store.path("fleet.bak"))
+    answers = workshop.issue(request("a", authority="fleet.bak"), request("b", key=1))["certificates"]
+    assert (answers["a/https"]["error"]["code"], answers["b/https"]["issued"]) == ("foreign_ca", True)
+    with pytest.raises(CAError, match="If the folder is a copy, move it out"):
+        refresh(workshop.store, "fleet.bak", passphrase=workshop.passphrase(), now=workshop.now)
 
 
 def test_wrong_passphrase_returns_what_is_in_force_and_signs_nothing(workshop: Workshop) -> None:

@@ -77,10 +77,11 @@ def test_the_longest_life(workshop: Workshop) -> None:
 )
 def test_a_damaged_policy_is_an_error_and_stays(workshop: Workshop, text: str) -> None:
     file(workshop).write_text(text)
-    for call in (workshop.create, lambda: read_policy(workshop.store, "fleet"), workshop.info):
+    for call in (workshop.create, lambda: read_policy(workshop.store, "fleet")):
         with pytest.raises(CAError, match=r"policy\.json cannot be understood") as refused:
             call()
         assert refused.value.code == "half_ca"
+    assert "policy.json cannot be understood" in workshop.info()["problems"]["fleet"]
     assert file(workshop).read_text() == text
 
 
