@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,7 +19,6 @@ from .own_certificates import describe_limits
 from .wish import Wish
 
 _ANY_USAGE = "2.5.29.37.0"
-_LONGEST_CHAIN = 8
 
 
 def read_signed(wish: Wish, *, spki: str) -> Chain:
@@ -37,12 +37,10 @@ def read_signed(wish: Wish, *, spki: str) -> Chain:
     issuing = max(ours, key=lambda leaf: leaf.not_after)
     # Where the root is named, no other self-signed certificate counts.
     pool = [leaf for leaf in given if not anchors or not leaf.self_signed] + anchors
-    path = [issuing]
-    while not is_issued_by(path[-1], path[-1]):
-        signer = next((leaf for leaf in pool if leaf not in path and is_issued_by(path[-1], leaf)), None)
-        if signer is None or len(path) > _LONGEST_CHAIN:
-            raise _bad(wish, _why_unsigned(path[-1], pool))
-        path.append(signer)
+    expected = wish.fingerprint or (anchors[0].fingerprint if anchors else "")
+    path = _path_to_root(issuing, pool, expected=expected)
+    if not is_issued_by(path[-1], path[-1]):
+        raise _bad(wish, _why_unsigned(path[-1], pool))
     if len(path) == 1:
         raise _bad(wish, "the certificate for the key of the CSR is self-signed")
     if wish.fingerprint and path[-1].fingerprint != wish.fingerprint:
@@ -52,6 +50,28 @@ def read_signed(wish: Wish, *, spki: str) -> Chain:
             f"has {wish.fingerprint}",
         )
     return Chain(issuing, tuple(path[1:-1]), path[-1])
+
+
+def _path_to_root(issuing: Leaf, pool: Sequence[Leaf], *, expected: str) -> list[Leaf]:
+    """The shortest way up: to the root with the fingerprint O(expected) if one leads there, else to any other root, else as far as
+    it goes.
+
+    A key may have several certificates, of which others lead to another root: that of a root which its predecessor has signed too.
+    """
+    paths, ends, path, seen = deque([[issuing]]), [], [issuing], {issuing.fingerprint}
+    while paths:
+        path = paths.popleft()
+        if is_issued_by(path[-1], path[-1]):
+            ends.append(path)
+            continue
+        signers = [leaf for leaf in pool if leaf.fingerprint not in seen and is_issued_by(path[-1], leaf)]
+        # In whichever order they are handed in.
+        signers.sort(
+            key=lambda leaf: (leaf.fingerprint != expected, not leaf.self_signed, -leaf.not_after, leaf.serial)
+        )
+        seen.update(leaf.fingerprint for leaf in signers)
+        paths.extend([*path, leaf] for leaf in signers)
+    return next((end for end in ends if end[-1].fingerprint == expected), ends[0] if ends else path)
 
 
 def _why_unsigned(leaf: Leaf, pool: Sequence[Leaf]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from .company import Company
 from .workshop import Workshop
 
 
@@ -47,3 +48,13 @@ def make_workshop(make_empty: Callable[[], Workshop]) -> Callable[[], Workshop]:
         return workshop
 
     return make
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory: pytest.TempPathFactory) -> Company:
+    return Company(tmp_path_factory.mktemp("company") / "ca")
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Company:
+    return Company(tmp_path_factory.mktemp("stranger") / "ca", name="Stranger")

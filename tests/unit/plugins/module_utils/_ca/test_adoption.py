@@ -31,16 +31,6 @@ ELSEWHERE: dict[str, Any] = {
 CA_ONLY = "basicConstraints = critical, CA:TRUE, pathlen:0"
 
 
-@pytest.fixture(scope="module")
-def company(tmp_path_factory: pytest.TempPathFactory) -> Company:
-    return Company(tmp_path_factory.mktemp("company") / "ca")
-
-
-@pytest.fixture(scope="module")
-def stranger(tmp_path_factory: pytest.TempPathFactory) -> Company:
-    return Company(tmp_path_factory.mktemp("stranger") / "ca", name="Stranger")
-
-
 def snapshot(workshop: Workshop) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in Path(workshop.store.directory).rglob("*.*") if path.is_file()}
 
@@ -397,15 +387,6 @@ def test_a_lost_passphrase_is_not_replaced_while_a_key_waits(empty: Workshop) ->
 def test_a_chain_is_only_for_a_root_elsewhere(empty: Workshop, company: Company) -> None:
     with pytest.raises(CAError, match="only for an authority whose root is elsewhere"):
         empty.create(chain=company.root)
-
-
-def test_the_order_of_what_is_handed_in_does_not_matter(empty: Workshop, company: Company, stranger: Company) -> None:
-    csr = request_of(empty)
-    signed = company.sign(csr)
-    spki = parse_certificate(signed).spki
-    orders = ([signed, company.intermediate, company.root], [company.root, stranger.root, company.intermediate, signed])
-    chains = [read_signed(wish(**ELSEWHERE, chain="".join(order)), spki=spki) for order in orders]
-    assert chains[0] == chains[1]
 
 
 def test_limits_of_which_the_company_left_out_a_part_are_kept_as_well(empty: Workshop, company: Company) -> None:
