@@ -10,8 +10,8 @@ short_description: Keep a root whose key is not on the CA host, and sign issuing
 version_added: 1.0.0
 description:
   - Runs where the root's key is, which may be a machine without a network. Requests and chains are files that are carried there and back.
-  - Makes the root where there is none. It signs the CSR of an issuing CA, keeps the root's CRL fresh, and takes issuing CAs back.
-    What it has signed is in a ledger of its own.
+  - Makes the root where there is none, if asked for it (O(state=present)). It signs the CSR of an issuing CA, keeps the root's CRL
+    fresh, and takes issuing CAs back. What it has signed is in a ledger of its own.
   - The name constraints of a request only limit it, so they are taken from it unless O(domains) or O(networks) say others. All else
     that it asks for, but its key and its name, is ignored.
 extends_documentation_fragment:
@@ -40,7 +40,8 @@ options:
   state:
     description:
       - V(present) makes the root where there is none, and sees to its CRL. A O(request) is only told of (RV(request)).
-      - V(signed) signs the O(request) besides, V(revoked) takes issuing CAs back.
+      - V(signed) signs the O(request) besides, V(revoked) takes issuing CAs back. Neither makes a root. In a folder without it they
+        fail, in check mode as well.
     type: str
     choices: [present, signed, revoked]
     default: present
@@ -135,7 +136,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Ceremony | What was brought?
+- name: Ceremony | Make the root, if there is none. What was brought?
   certfleet.tls.ca_root:
     name: fleet
     request: /media/stick/issuing.csr
@@ -206,8 +207,8 @@ due:
 code:
   description:
     - What is wrong, in one word, for programs. V(bad_csr), V(spki_mismatch), V(compromised_key), V(issuer_expired),
-      V(unknown_certificate), V(half_ca), V(foreign_ca), V(wrong_passphrase), V(passphrase), V(frozen), V(locked), V(files), V(ledger),
-      V(ledger_missing), V(ledger_newer), V(bad_request), V(missing_library).
+      V(unknown_certificate), V(missing), V(half_ca), V(lost_ca), V(foreign_ca), V(wrong_passphrase), V(passphrase), V(frozen),
+      V(locked), V(files), V(ledger), V(ledger_missing), V(ledger_newer), V(bad_request), V(missing_library).
   returned: failure
   type: str
 """

@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import build_ca_csr, ca_name
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key, spki_of
+
 from .loopback_fleet import CONNECTION, LoopbackFleet
 from .playbook import CHECKOUT, Run, command_for, environment_for, read_run
 
@@ -160,3 +163,24 @@ def test_a_ceremony_with_the_stick_where_the_command_was_called(own_folder: OwnF
     assert crl.next_update_utc is not None
     assert (crl.next_update_utc - crl.last_update_utc).days == 200
     assert (own_folder.folder / "room" / "authorities" / "vault" / "root.pem").exists()
+
+
+@pytest.mark.parametrize("act", ["tls_root_spki", "tls_root_revoke"])
+def test_a_ceremony_in_a_wrong_folder_makes_no_root(own_folder: OwnFolder, act: str) -> None:
+    stick = own_folder.folder / f"stick-{act}"
+    stick.mkdir()
+    key = new_key("ec-p256")
+    (stick / "issuing.csr").write_text(build_ca_csr(key, subject=ca_name("vault issuing CA")))
+    wrong = {
+        "tls_root_directory": f"wrong-{act}",
+        "tls_root_passphrase_file": str(own_folder.folder / f"passphrase-{act}"),
+        "tls_root_name": "vault",
+        "tls_root_stick": stick.name,
+        "tls_root_become": False,
+        act: spki_of(key.public_key()),
+    }
+    held = own_folder.call("root_ceremony", **wrong)
+    assert held.rc == 2, held.output
+    assert "no root was made" in " ".join(held.output.split())
+    assert not (own_folder.folder / f"wrong-{act}").exists()
+    assert not (own_folder.folder / f"passphrase-{act}").exists()

@@ -66,6 +66,7 @@ def make(plant: Plant, folder: Path) -> Offline:
     wish: dict[str, Any] = {"root": {"location": "elsewhere", "key_type": "ec-p384"}, **LIMITS["all"]}
     found = plant.create(NAME, **wish)
     spki = read_request(found.request_path).spki
+    root.hold(state="present")
     held = root.hold(state="signed", request=found.request_path, spki=spki)
     plant.now = int(time.time())
     wish["root"]["fingerprint"] = parse_bundle(str(held.chain))[-1].fingerprint

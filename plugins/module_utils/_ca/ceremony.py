@@ -61,6 +61,11 @@ class Ceremony:
     chain_path: str = ""
     crl_path: str = ""
 
+    @property
+    def makes(self) -> bool:
+        """Whether a root is made where there is none. Who signs or revokes means one that is there."""
+        return not (self.signs or self.revokes)
+
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Ceremony:
         """Check and normalise a module's options, and read the CSR. Raises CAError or X509Error."""

@@ -28,6 +28,7 @@ from .known import check_known
 from .ledger import Entry, Ledger, Signed, to_entry
 from .local import open_key
 from .lock import WAIT, locked
+from .marker import leave_marker, refuse_vanished
 from .own_certificates import describe_limits, entry_of, refuse_lost
 from .passphrase import Passphrase
 from .revocation import restore_revocations, revoke_entries
@@ -38,14 +39,18 @@ def hold(
     ceremony: Ceremony, *, store: Store, passphrase: Passphrase, generate: bool, now: int, wait: float = WAIT
 ) -> Held:
     """Do what is asked for, as far as it is not done yet."""
+    refuse_vanished(store, passphrase)
+    if not ceremony.makes and _read_root(store, ceremony.wish.name) is None:
+        _refuse_making(ceremony, store)
     store.make()
     with locked(store.directory, wait=wait):
         root = _read_root(store, ceremony.wish.name)
         held = Held()
         if root is None:
-            refuse_lost(store, ceremony.wish.name, what="a root")
+            _refuse_making(ceremony, store)
             _need_root(held, ceremony)
             root = _create(ceremony, store=store, secret=_provide(passphrase, store, generate), now=now)
+            leave_marker(store, passphrase, now=now)
         with Ledger.open(store.ledger) as ledger:
             ledger.refuse_frozen()
             # Its creation may have been cut short.
@@ -57,18 +62,16 @@ def hold(
 
 def predict(ceremony: Ceremony, *, store: Store, passphrase: Passphrase, generate: bool, now: int) -> Held:
     """What hold() would do. Changes nothing, takes no lock."""
+    refuse_vanished(store, passphrase)
     held, root = Held(), _read_root(store, ceremony.wish.name)
     if root is not None:
         with Ledger.read(store.ledger) as ledger:
             _Root(ceremony, held, root, ledger, store=store, passphrase=passphrase, now=now).foresee()
         return held
-    refuse_lost(store, ceremony.wish.name, what="a root")
+    _refuse_making(ceremony, store)
     if passphrase.missing and (not generate or store.names()):
         passphrase.get()
     _need_root(held, ceremony)
-    if ceremony.request and ceremony.signs:
-        limits = ceremony.request.limits if ceremony.limits is None else ceremony.limits
-        _need_signature(held, ceremony.request, limits, end=now + ceremony.wish.issuing.lifetime)
     held.needs("sign the root's CRL: there is none yet", what="crl", before="absent", after="a CRL")
     return held
 
@@ -307,6 +310,19 @@ def _read_root(store: Store, name: str) -> Leaf | None:
     if not root.is_ca or not is_issued_by(root, root):
         raise CAError(f"Half a root: {path} is no root certificate. Restore it from your backup.", code="half_ca")
     return root
+
+
+def _refuse_making(ceremony: Ceremony, store: Store) -> None:
+    """Raise CAError unless a root may be made here: there was none before, and somebody has asked for one."""
+    name = ceremony.wish.name
+    refuse_lost(store, name, what="a root")
+    if not ceremony.makes:
+        raise CAError(
+            f"There is no root '{name}' in {store.directory}. Nothing was {'signed' if ceremony.signs else 'revoked'}, and no root was "
+            "made. Check the option 'directory' (tls_root_directory), and that its disk is there. If a new root is to be made, do that "
+            "first (state: present).",
+            code="missing",
+        )
 
 
 def _create(ceremony: Ceremony, *, store: Store, secret: bytes, now: int) -> Leaf:

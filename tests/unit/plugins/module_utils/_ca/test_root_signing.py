@@ -109,11 +109,30 @@ class Room:
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Room:
+def bare(tmp_path: Path) -> Room:
+    """There is no root yet."""
     return Room(tmp_path)
 
 
-def test_a_root_is_made_once_and_keeps_its_key_closed(room: Room) -> None:
+@pytest.fixture
+def room(bare: Room) -> Room:
+    bare.hold(request="", chain="")
+    return bare
+
+
+@pytest.mark.parametrize(("state", "asked"), [("signed", {}), ("revoked", {"spki": SPKI})])
+def test_only_who_asks_for_a_root_makes_one(bare: Room, state: str, asked: dict[str, Any]) -> None:
+    """In a wrong folder, another root would sign, or revoke nothing and say that all is well."""
+    assert "no root was made. Check the option 'directory'" in bare.refuses("missing", state, **asked)
+    assert not (bare.folder / "root").exists()
+    assert not (bare.folder / "passphrase").exists()
+    # Nor beside another root.
+    bare.hold()
+    bare.refuses("missing", state, name="clients", **asked)
+
+
+def test_a_root_is_made_once_and_keeps_its_key_closed(bare: Room) -> None:
+    room = bare
     held = room.hold(request="", chain="")
     assert held.due == ["make the root 'fleet'", "sign the root's CRL: there is none yet"]
     assert held.root is not None
@@ -164,8 +183,10 @@ def test_the_chain_that_is_carried_back(room: Room) -> None:
     assert (crl.revoked, is_crl_of(crl, root)) == ((), True)
 
 
-def test_openssl_accepts_the_chain_and_the_crl(room: Room, tmp_path: Path) -> None:
+def test_openssl_accepts_the_chain_and_the_crl(bare: Room, tmp_path: Path) -> None:
+    room = bare
     room.now = int(time.time())
+    room.hold()
     room.hold("signed")
     issuing, root = room.chain()
     (tmp_path / "issuing.pem").write_text(issuing.pem)
@@ -294,8 +315,9 @@ def test_of_another_reason_only_the_one_that_is_named(room: Room) -> None:
     assert [item["state"] for item in held.issued] == ["revoked", "issued"]
 
 
-def test_a_root_that_has_left_its_ca_host_goes_on_where_its_folder_was_restored(room: Room) -> None:
+def test_a_root_that_has_left_its_ca_host_goes_on_where_its_folder_was_restored(bare: Room) -> None:
     """By a backup: the CA's whole folder, with an issuing CA that the ledger knows."""
+    room = bare
     workshop = Workshop(room.folder / "host")
     workshop.create()
     shutil.copy(workshop.passphrase_file, room.folder / "passphrase")
@@ -390,16 +412,16 @@ MOMENTS = {
     "the root's folder": (Store, "publish", 1),
     "the root is in the ledger": (Ledger, "store", 1),
     "the issuing CA's serial": (Ledger, "reserve", 2),
-    "the chain": (root_signing, "_put", 1),
+    "the chain": (root_signing, "_put", 2),
     "the issuing CA is in the ledger": (root_signing._Root, "_settle", 1),
     "the CRL": (root_signing, "publish_crl", 1),
-    "the CRL on the stick": (root_signing, "_put", 2),
+    "the CRL on the stick": (root_signing, "_put", 1),
 }
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_run_that_was_cut_short_is_finished_by_the_next(
-    room: Room, monkeypatch: pytest.MonkeyPatch, moment: str
+    bare: Room, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     class Killed(BaseException):
         pass
@@ -416,8 +438,10 @@ def test_a_run_that_was_cut_short_is_finished_by_the_next(
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, killed)
         with pytest.raises(Killed):
-            room.do(hold, Ceremony.from_options(room.options("signed")))
-    held = room.hold("signed")
+            for state in ("present", "signed"):
+                bare.do(hold, Ceremony.from_options(bare.options(state)))
+    bare.hold()
+    held = bare.hold("signed")
     (issued,) = held.issued
-    assert (issued["state"], issued["serial"]) == ("issued", room.chain()[0].serial)
-    assert parse_crl((room.stick / "root-crl.pem").read_text()).revoked == ()
+    assert (issued["state"], issued["serial"]) == ("issued", bare.chain()[0].serial)
+    assert parse_crl((bare.stick / "root-crl.pem").read_text()).revoked == ()
