@@ -64,8 +64,9 @@ def look(wish: Wish, *, store: Store, passphrase: Passphrase, generate: bool, no
     found.warnings.extend(_differences(wish, chain, now=now) + wish.remarks)
     if store.has_root_key(wish.name) and not wish.is_root_here:
         found.warnings.append(
-            f"authority '{wish.name}': its root is to be elsewhere, but {store.path(wish.name, ROOT_KEY)} is still here. Carry it to "
-            "its place, prove that it opens there, and remove it here."
+            f"authority '{wish.name}': its root is to be elsewhere, but {store.path(wish.name, ROOT_KEY)} is still here. Restore a "
+            "backup of this CA where the root is to be, hold a ceremony there (the guide on an offline root has the steps), and then "
+            "remove the file here."
         )
     _look_at_policy(found, wish, store=store)
     _look_at_modes(found, wish, store=store)
