@@ -17,6 +17,8 @@ from ansible_collections.certfleet.tls.tests.unit.plugins.module_utils._ca.works
 
 from .playbook import Run, run_playbook
 
+pytestmark = pytest.mark.loopback
+
 
 @pytest.fixture
 def workshop(tmp_path: Path) -> Workshop:

@@ -26,7 +26,7 @@ from .freezing import RESTORED, standing_of, write_act
 from .ledger import Ledger
 from .ledger_copy import check_integrity, overwrite, settle
 from .lock import WAIT, locked
-from .marker import leave_marker
+from .marker import lacks_marker, leave_marker
 from .passphrase import Passphrase
 from .sealed_archive import Opener, damaged
 from .store import LEDGER_FILE, Store
@@ -83,17 +83,19 @@ def restore(
             if changed:
                 _mark(aside, content, now=now)
                 warnings = _put_in_place(store, aside)
-                leave_marker(store, passphrase, now=now)
+            # All that may be missing where an earlier restore was cut short at its end.
+            unmarked = lacks_marker(store, passphrase)
+            leave_marker(store, passphrase, now=now)
         finally:
             _remove(aside.directory)
-    return Restored(content, changed, before, warnings)
+    return Restored(content, changed or unmarked, before, warnings)
 
 
 def predict_restore(path: str, *, folder: str, store: Store, secret: Passphrase, passphrase: Passphrase) -> Restored:
     """What restore() would do, with the empty O(folder) to try it out in."""
     content = verify(path, folder=folder, secret=secret, passphrase=passphrase)
     before, changed = _judge(store, Store(folder), content)
-    return Restored(content, changed, before)
+    return Restored(content, changed or lacks_marker(store, passphrase), before)
 
 
 def backup_in(folder: str, file: str | None, *, store: Store) -> str:

@@ -129,6 +129,12 @@ def test_a_restore_puts_it_there_and_is_not_hindered_by_it(workshop: Workshop, m
     restore_to(place, file)
     assert len(markers(workshop)) == 2
     assert place.create().due == []
+    # One that was cut short just before.
+    (marker,) = (
+        path for path in markers(workshop) if json.loads(path.read_text())["directory"] == place.store.directory
+    )
+    marker.unlink()
+    assert [restore_to(place, file).changed, marker.exists(), restore_to(place, file).changed] == [True, True, False]
     unmount(workshop)
     assert restore_to(workshop, file).changed
 
