@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,8 @@ def markers(workshop: Workshop) -> list[Path]:
 
 def refused(workshop: Workshop, name: str = "fleet") -> str:
     """In check mode with and without the library, and really; nothing is made anywhere."""
-    wanted, asked = wish(name), {"store": workshop.store, "passphrase": workshop.passphrase(), "generate": True}
+    wanted = wish(name)
+    asked: dict[str, Any] = {"store": workshop.store, "passphrase": workshop.passphrase(), "generate": True}
     before = sorted(workshop.folder.rglob("*"))
     said = set()
     for attempt in (
@@ -144,7 +146,7 @@ def test_a_root_that_has_been_there_is_not_made_anew(empty: Workshop) -> None:
         {"name": "fleet", "state": "present", "root": {"lifetime": "20y", "key_type": "ec-p256"},
          "issuing": {"lifetime": "5y"}, "crl_lifetime": "1y", "reason": "unspecified"}
     )  # fmt: skip
-    asked = {"store": empty.store, "passphrase": empty.passphrase(), "generate": True, "now": empty.now}
+    asked: dict[str, Any] = {"store": empty.store, "passphrase": empty.passphrase(), "generate": True, "now": empty.now}
     hold(ceremony, **asked)
     assert len(markers(empty)) == 1
     unmount(empty)
