@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import subprocess
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,31 +18,14 @@ import pytest
 
 from .machines import Lab, on
 from .own_ca import OwnCa, ask
-from .playbook import Run, run_playbook
+from .playbook import CHECKOUT, Run, run_playbook
 
 AUTHORITIES = ("vault", "office")
 DOMAINS = {"tls_ca_domains": ["plant.example"]}
 NETWORKS = {"tls_ca_networks": ["198.18.0.0/15"]}
-# As companies keep one: a root that is off, and a CA under it that signs what departments bring.
+# As companies keep one: a root that is off, and a CA under it that signs what departments bring, as the guide says that it should.
+GUIDE = (CHECKOUT / "docs" / "docsite" / "rst" / "company_root.rst").read_text()
 COMPANY = """
-[ca]
-default_ca = signing
-[signing]
-dir = .
-database = ./index.txt
-rand_serial = yes
-# What is renewed has the same name.
-unique_subject = no
-new_certs_dir = .
-certificate = ./policy.pem
-private_key = ./policy.key
-default_md = sha256
-default_days = 1000
-policy = subject
-copy_extensions = copy
-[subject]
-organizationName = optional
-commonName = supplied
 [request]
 distinguished_name = name
 [name]
@@ -54,12 +38,15 @@ basicConstraints = critical, CA:true, pathlen:1
 keyUsage = critical, keyCertSign, cRLSign
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
-[issuing]
-basicConstraints = critical, CA:true, pathlen:0
-keyUsage = critical, keyCertSign, cRLSign
-subjectKeyIdentifier = hash
-authorityKeyIdentifier = keyid
 """
+
+
+def shown(language: str) -> str:
+    """The block in that language below the guide's headline about openssl."""
+    block = GUIDE.partition("\nWith ``openssl ca``\n")[2].partition(f".. code-block:: {language}\n")[2]
+    lines = re.match(r"(?:\n| {4}.*\n)+", block)
+    assert lines is not None, language
+    return textwrap.dedent(lines[0])
 
 
 @dataclass
@@ -132,7 +119,7 @@ def company(waiting: Site) -> str:
     """The company's root and signing CA, made by openssl on a machine of its own; the folder there."""
     folder = f"{waiting.ca.folder}/company"
     on("ca", "mkdir", folder)
-    on("ca", "sh", "-c", f"cat > {folder}/openssl.cnf", given=COMPANY)
+    on("ca", "sh", "-c", f"cat > {folder}/openssl.cnf", given=shown("ini") + COMPANY)
     on("ca", "touch", f"{folder}/index.txt")
     key = "-newkey ec -pkeyopt ec_paramgen_curve:P-384 -nodes"
     openssl(
@@ -153,8 +140,9 @@ def openssl(folder: str, words: str, *, config: bool = True) -> str:
 def sign_as_company(site: Site, folder: str) -> str:
     """The chain that the company hands back for the request that it was given: PEM."""
     on("ca", "sh", "-c", f"cat > {folder}/issuing.csr", given=site.csr_of("office").read_text())
-    openssl(folder, "ca -batch -notext -extensions issuing -in issuing.csr -out issuing.pem")
-    return on("ca", "sh", "-c", f"cd {folder} && cat issuing.pem policy.pem root.pem")
+    commands = re.findall(r"(?m)^\$ (.+)$", shown("console"))
+    on("ca", "sh", "-c", " && ".join([f"cd {folder}", *commands]))
+    return on("ca", "cat", f"{folder}/chain.pem")
 
 
 def spki_of(csr: Path) -> str:
