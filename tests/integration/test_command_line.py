@@ -42,9 +42,11 @@ class OwnFolder:
         self.inventory = folder / "inventory.json"
         self.inventory.write_text(json.dumps({"all": {"vars": everybody, "hosts": {"ca": CONNECTION}}}))
 
-    def call(self, playbook: str, *, inventory: Path | None = None, **extra: Any) -> Run:
+    def call(self, playbook: str, *arguments: str, inventory: Path | None = None, **extra: Any) -> Run:
         """Call a playbook of the collection from here."""
-        command = command_for(f"certfleet.tls.{playbook}", inventory=inventory or self.inventory, extra=extra)
+        command = command_for(
+            f"certfleet.tls.{playbook}", *arguments, inventory=inventory or self.inventory, extra=extra
+        )
         return self._run(command)
 
     def call_file(self, playbook: Path) -> Run:
@@ -184,3 +186,15 @@ def test_a_ceremony_in_a_wrong_folder_makes_no_root(own_folder: OwnFolder, act: 
     assert "no root was made" in " ".join(held.output.split())
     assert not (own_folder.folder / f"wrong-{act}").exists()
     assert not (own_folder.folder / f"passphrase-{act}").exists()
+
+
+def test_a_backup_comes_to_and_from_the_folder_where_the_command_was_called(own_folder: OwnFolder) -> None:
+    folder = own_folder.folder
+    folders = {"tls_ca_backup_folder": str(folder / "on-the-ca")}
+    made = own_folder.call("backup", **folders, tls_ca_backup_fetch="here")
+    assert made.rc == 0, made.output
+    (file,) = (folder / "here").glob("*.backup")
+    drill = {"tls_ca_backup_folder": str(folder / "drill"), "tls_ca_directory": str(folder / "nothing")}
+    tried = own_folder.call("restore", "--check", **drill, tls_ca_backup_source=f"here/{file.name}")
+    assert tried.rc == 0, tried.output
+    assert (folder / "drill" / file.name).read_bytes() == file.read_bytes()
