@@ -18,8 +18,6 @@ from .playbook import Run, run_playbook
 Overlay = Callable[[dict[str, Any]], Path]
 STORE = "/mir_persistence/certificate/.certfleet-https"
 ANCHOR = "/usr/local/share/ca-certificates/certfleet-fleet.crt"
-# For how long Fleet is asked again before a robot counts as lost: not a minute, as at night.
-IMPATIENT = {"wait": {"timeout": 6, "interval": 1}}
 _COUNT = (
     "import json, sqlite3, sys\n"
     "ledger = sqlite3.connect('file:/var/lib/certfleet/ledger.sqlite?mode=ro', uri=True)\n"
@@ -35,6 +33,7 @@ def certificates(identity: str) -> int:
 def renew(host: str, name: str, *, overlay: Path | None = None, **extra: Any) -> Run:
     """Only the certificates' phase, on one machine whose common name is another than before."""
     wanted = {"mir_robot_hold": 1, "mir_fleet_hold": 1, "mir_robot_common_name": name, "mir_fleet_common_name": name}
+    wanted["tls_certificate_views_timeout"] = 6
     return run_playbook(
         "playbooks/certificates.yml", limit=host, overlay=overlay, extra={**wanted, "tls_retry_now": True, **extra}
     )
@@ -101,13 +100,13 @@ def test_a_client_that_is_off_leaves_the_previous_pair_until_the_next_run(conver
 
 def test_what_fleet_loses_is_kept_and_said(converged: Lab, moody_fleet: None) -> None:
     before = served(converged.endpoint("robot-1"))
-    run = renew("robot-1", "lost by fleet", mir_robot_api=IMPATIENT)
+    run = renew("robot-1", "lost by fleet")
     assert run.rc != 0 and "robot-1/https: kept:" in run.output, run.output
     assert served(converged.endpoint("robot-1")) != before
 
 
 def test_what_fleet_loses_is_removed_where_that_is_wanted(converged: Lab, moody_fleet: None) -> None:
-    run = renew("robot-1", "lost again", mir_robot_on_failure="remove", mir_robot_api=IMPATIENT)
+    run = renew("robot-1", "lost again", mir_robot_on_failure="remove")
     assert run.rc != 0 and "robot-1/https: removed:" in run.output, run.output
     assert robot("robot-1", "status")["uploaded"] is False
     robot("robot-1", "unset")
