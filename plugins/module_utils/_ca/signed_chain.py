@@ -65,10 +65,8 @@ def _path_to_root(issuing: Leaf, pool: Sequence[Leaf], *, expected: str) -> list
             ends.append(path)
             continue
         signers = [leaf for leaf in pool if leaf.fingerprint not in seen and is_issued_by(path[-1], leaf)]
-        # In whichever order they are handed in.
-        signers.sort(
-            key=lambda leaf: (leaf.fingerprint != expected, not leaf.self_signed, -leaf.not_after, leaf.serial)
-        )
+        # In whichever order they are handed in: the one that lasts longest.
+        signers.sort(key=lambda leaf: (-leaf.not_after, leaf.serial))
         seen.update(leaf.fingerprint for leaf in signers)
         paths.extend([*path, leaf] for leaf in signers)
     return next((end for end in ends if end[-1].fingerprint == expected), ends[0] if ends else path)

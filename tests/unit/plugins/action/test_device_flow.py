@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from ansible_collections.certfleet.tls.plugins.action.device_request import Acti
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import parse_csr
 from ansible_collections.certfleet.tls.plugins.plugin_utils._seal import open_sealed
 from ansible_collections.certfleet.tls.tests.unit.emulated_devices import PASSWORD
+from ansible_collections.certfleet.tls.tests.unit.tls_peers import TestAuthority
 
 from .device_fleet import Fleet, codes, verdict
 
@@ -131,14 +133,18 @@ def test_without_a_ca_it_judges_from_the_served_leaf_and_says_so(fleet: Fleet, c
     assert verdict(fleet.request(ca=ca)) == "none"
 
 
-def test_without_its_authority_a_good_leaf_is_left_alone_and_another_is_not_uploaded(fleet: Fleet) -> None:
+def test_without_its_authority_a_good_leaf_is_left_alone(fleet: Fleet, tmp_path: Path) -> None:
     broken = {**fleet.ca(), "authorities": {}, "problems": {"fleet": "Half a CA: the authority 'fleet' lacks a key."}}
     requested = fleet.request(ca=broken)
     assert (verdict(requested), codes(requested)) == ("issue", ["missing"])
     assert requested["certificates"][0]["notes"] == [f"judged without the CA: {broken['problems']['fleet']}"]
     fleet.converge()
     fleet.leaves = [{"fingerprint": fleet.served().fingerprint, "state": "issued"}]
-    assert verdict(fleet.request(ca={**broken, "identities": fleet.ca()["identities"]})) == "none"
+    broken["identities"] = fleet.ca()["identities"]
+    assert verdict(fleet.request(ca=broken)) == "none"
+    # The anchors of somebody else, beside which it does not validate, say nothing of it.
+    (tmp_path / "other.pem").write_text(TestAuthority("Other").anchors)
+    assert verdict(fleet.request(fleet.spec(api={"ca_path": str(tmp_path / "other.pem")}), ca=broken)) == "none"
 
 
 def test_a_device_that_is_away_is_absent(fleet: Fleet) -> None:

@@ -93,6 +93,30 @@ def test_a_host_where_all_is_well_needs_nothing(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize(
+    ("leaf", "is_unrecorded"),
+    [
+        ({"state": "issued"}, True),
+        ({"state": "issued", "installed": True}, False),
+        # Somebody has put it back by hand.
+        ({"state": "superseded"}, False),
+        ({"state": "issued", "name": "api"}, False),
+        ({"state": "issued", "fingerprint": "0" * 64}, False),
+    ],
+)
+def test_what_the_ledger_does_not_know_to_be_in_service_is_marked(
+    pair: Pair, leaf: dict[str, Any], is_unrecorded: bool
+) -> None:
+    known = {"fingerprint": pair.leaf.fingerprint, "spki": pair.leaf.spki, "name": "https", **leaf}
+    ca = {**CA, "identities": {"host-1": {"pins": [], "leaves": [known]}}}
+    judged = Known.from_ca_info(ca, identity="host-1", authority="fleet")
+    found = request_entry(wishes()[0], seen(pair), judged, now=int(time.time()))
+    assert (found["verdict"], found.get("unrecorded", False)) == ("none", is_unrecorded)
+    if is_unrecorded:
+        due = request_entry(wishes()[0], seen(pair, chain=""), judged, now=int(time.time()))
+        assert (due["verdict"], "unrecorded" in due) == ("install", False)
+
+
+@pytest.mark.parametrize(
     ("changes", "verdict", "codes"),
     [
         ({"certificate": None, "key_spki": None}, "issue", ["missing"]),
@@ -211,7 +235,11 @@ def test_without_anchors_nothing_new_is_tried(pair: Pair, verdict: str) -> None:
     issued = {"certificates": {"host-1/https": {"certificate": pair.certificate, "authority": "fleet"}}}
     orders, (outcome,) = orders_of([request(verdict)], issued, {})
     assert (orders, outcome["outcome"]) == ([], "not_tried")
-    assert "the anchors of the authority 'fleet' are not known" in outcome["said"]
+    assert (
+        "the anchors of the authority 'fleet' are not known, so nothing could be proved: run again" in outcome["said"]
+    )
+    _orders, (outcome,) = orders_of([request(verdict, notes=["half a CA"])], issued, {})
+    assert "nothing could be proved: half a CA" in outcome["said"]
     (order,), others = orders_of([request("reload")], {}, {})
     assert (order["anchors"], others) == (None, [])
 
