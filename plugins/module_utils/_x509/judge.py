@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from .constraints import Constraints, constraints_of
 from .errors import X509Error
-from .parse import Leaf, is_issued_by, iso, parse_bundle, parse_certificate
+from .parse import Leaf, is_issued_by, iso, parse_bundle
 from .profiles import BUILT_IN
 from .revocation_reasons import COMPROMISING
 from .spec import CertificateSpec
@@ -492,8 +492,3 @@ _CHECKS: dict[str, tuple[Callable[[_Case], _Finding | None], ...]] = {
     "host": (_missing, *_LEAF_CHECKS, _chain_changed, _mode_changed, _unproved, _not_served),
     "device": (_untrusted, _missing, *_LEAF_CHECKS),
 }
-
-
-def leaf_from_pem(pem: str | None, *, where: str) -> Leaf | None:
-    """The first certificate of PEM text, or None for no text. Raises X509Error when it cannot be read."""
-    return parse_certificate(pem, where=where) if pem else None
