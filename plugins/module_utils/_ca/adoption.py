@@ -70,7 +70,7 @@ def look_at_signed(
     if offered.sent == chain.sent and offered.root.fingerprint == chain.root.fingerprint:
         return chain, False
     known = ledger.find_fingerprint(offered.issuing.fingerprint)
-    if known is not None and known.state in ("superseded", "revoked", "expired"):
+    if known is not None and known.state in ("superseded", "revoked"):
         found.warnings.append(
             f"authority '{wish.name}': the chain that is handed in is an older one (serial {offered.issuing.serial}, until "
             f"{iso(offered.issuing.not_after)}) than the one in force. It is left aside: hand in the newer one, or none."

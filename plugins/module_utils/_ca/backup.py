@@ -131,10 +131,15 @@ def backups_in(folder: str) -> list[str]:
     return [os.path.join(folder, name) for name in names]
 
 
-def count_leaves(ledger: Ledger) -> dict[str, int]:
+def count_leaves(ledger: Ledger, *, now: int) -> dict[str, int]:
     """How many leaves there are in each state."""
     found = dict.fromkeys(_STATES, 0)
-    for state, number in ledger.run("SELECT state, count(*) FROM certificates WHERE identity != '' GROUP BY state"):
+    counted = ledger.run(
+        "SELECT CASE WHEN state IN ('issued', 'superseded') AND not_after < ? THEN 'expired' ELSE state END AS told, count(*)"
+        " FROM certificates WHERE identity != '' GROUP BY told",
+        (now,),
+    )
+    for state, number in counted:
         found[state] = number
     return found
 
@@ -194,7 +199,7 @@ def _manifest(copy: str, *, now: int) -> Manifest:
     with Ledger.open(copy) as ledger:
         frozen = standing_of(ledger).frozen is not None
         tag = tag_of(ledger) or "0" * _TAG
-        return Manifest(tag + secrets.token_hex(8 - _TAG // 2), now, count_leaves(ledger), frozen)
+        return Manifest(tag + secrets.token_hex(8 - _TAG // 2), now, count_leaves(ledger, now=now), frozen)
 
 
 def _seal(manifest: Manifest, files: Mapping[str, bytes], ledger: str, *, folder: str, secret: bytes) -> Written:

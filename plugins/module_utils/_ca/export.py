@@ -123,7 +123,6 @@ def _values(row: dict[str, Any], *, now: int) -> dict[str, Any]:
     if "serial" in row:
         told.update(names=json.loads(row["names"]), why=row["why"].split())
         if row["state"] in ("issued", "superseded") and row["not_after"] < now:
-            # Only a writer marks it in the ledger.
             told["state"] = "expired"
     if "reasons" in row:
         told["reasons"] = row["reasons"].split()

@@ -1,7 +1,8 @@
 # Copyright: certfleet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who holds which name of an authority: C(DNS:...), C(IP:...), and C(CN:...) where clients are known by it.
+"""Who holds which name of an authority: C(DNS:...), C(IP:...), and C(CN:...) where clients are known by it. A common name that stands
+for a host, since there is no DNS name, is held as C(DNS:...).
 
 An identity holds a name as long as it has a certificate in force with it. A wildcard and a name that it covers are rivals as the
 same name would be. The table only tells where to look, so what ends
@@ -14,6 +15,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from .._x509.constraints import stands_for_host
 from .._x509.profiles import Profile
 from .ledger import Ledger
 
@@ -25,6 +27,10 @@ COVERED = (
     # Without a word SQLite would look at all names of the authority for each wildcard.
     "SELECT holders.name, identity, shared FROM json_each(?) AS asked CROSS JOIN holders INDEXED BY holders_by_parent"
     " ON holders.authority = ? AND substr(name, instr(name, '.') + 1) = asked.value"
+)
+OF_HOLDER = (
+    "SELECT name, names, common_name, profile FROM certificates INDEXED BY certificates_by_holder"
+    " WHERE identity = ? AND state = 'issued' AND authority = ? AND not_after >= ?"
 )
 _WILDCARD = "DNS:*."
 # shared, where several had the name before anybody held it: it counts as shared, by those that had it then, until they say so
@@ -58,10 +64,21 @@ class Conflict:
 Declared = frozenset[tuple[str, str, str]]
 
 
-def held_names(names: Iterable[str], common_name: str | None, *, profile: Profile) -> tuple[str, ...]:
-    """What a certificate of that profile holds."""
-    known_by = (f"CN:{common_name}",) if common_name and profile.is_for_clients else ()
-    return (*names, *known_by)
+def held_names(names: Sequence[str], common_name: str | None, *, profile: Profile | None) -> tuple[str, ...]:
+    """What a certificate of that profile holds; one that its authority does not have any more may have been for clients."""
+    known_by = (f"CN:{common_name}",) if common_name and (profile is None or profile.is_for_clients) else ()
+    return (*names, *_as_host(common_name, names), *known_by)
+
+
+def shared_names(shared: Iterable[str], names: Sequence[str]) -> frozenset[str]:
+    """What is shared on purpose, besides what is written: who shares a common name also shares the host that it stands for."""
+    written = frozenset(shared)
+    common_names = (name[3:] for name in written if name.startswith("CN:"))
+    return written.union(*(_as_host(common_name, names) for common_name in common_names))
+
+
+def _as_host(common_name: str | None, names: Sequence[str]) -> tuple[str, ...]:
+    return (f"DNS:{common_name.lower()}",) if common_name and stands_for_host(common_name, names) else ()
 
 
 class Names:
@@ -133,17 +150,11 @@ class Names:
 
     def _holds(self, identity: str, name: str, *, authority: str, profiles: Mapping[str, Profile], now: int) -> bool:
         """Whether a certificate in force has it, other than one that this very batch replaces by one without it."""
-        rows = self._ledger.run(
-            "SELECT name, names, common_name, profile FROM certificates"
-            " WHERE identity = ? AND state = 'issued' AND authority = ? AND not_after >= ?",
-            (identity, authority, now),
-        )
+        rows = self._ledger.run(OF_HOLDER, (identity, authority, now))
         for row in rows:
             if name not in self._asked.get((authority, identity, str(row["name"])), {name}):
                 continue
-            profile = profiles.get(row["profile"])
-            is_known_by = row["common_name"] and (profile is None or profile.is_for_clients)
-            if name in json.loads(row["names"]) or (is_known_by and name == f"CN:{row['common_name']}"):
+            if name in held_names(json.loads(row["names"]), row["common_name"], profile=profiles.get(row["profile"])):
                 return True
         return False
 

@@ -33,7 +33,7 @@ _CERTIFICATES = """
     FROM certificates AS held, asked
     WHERE held.identity != '' AND CASE asked.kind
         WHEN 'issued' THEN held.state = 'issued' AND held.not_after >= asked.now
-        WHEN 'expiring' THEN held.state IN ('issued', 'expired') AND held.not_after <= asked.until AND NOT EXISTS (
+        WHEN 'expiring' THEN held.state = 'issued' AND held.not_after <= asked.until AND NOT EXISTS (
             SELECT 1 FROM certificates AS later
             WHERE later.identity = held.identity AND later.name = held.name AND later.state != 'reserved'
             AND (coalesce(later.installed_at, -1), later.id) > (coalesce(held.installed_at, -1), held.id)
@@ -107,7 +107,6 @@ def to_values(row: sqlite3.Row, *, now: int) -> dict[str, Any]:
     told["names"] = json.loads(row["names"])
     told["why"] = row["why"].split()
     if row["state"] in ("issued", "superseded") and row["not_after"] < now:
-        # Only a writer marks it in the ledger; a reader tells the truth all the same.
         told["state"] = "expired"
     told.update({column: iso(row[column]) for column in _TIMES if row[column] is not None})
     if row["last_outcome"] is not None:

@@ -134,7 +134,9 @@ class _Batch:
         return {"chains": self._chains, "certificates": self._answers}
 
     def _cases(self, orders: Sequence[Order]) -> list[_Case]:
-        self._in_force = self._ledger.find_in_force((order.identity, order.name, order.spki) for order in orders)
+        self._in_force = self._ledger.find_in_force(
+            ((order.identity, order.name, order.spki) for order in orders), now=self._now
+        )
         self._out = decommissioned(self._ledger, {order.identity for order in orders})
         cases = []
         for order in orders:
@@ -150,6 +152,13 @@ class _Batch:
                 f"{asked.id}: '{asked.identity}' was decommissioned, so nothing was issued for it. Take it out of the inventory; if it "
                 "is in use again, run playbooks/readmit.yml for it, or playbooks/replace.yml if another machine has its name now.",
                 code="decommissioned",
+            )
+        if asked.spki in self._compromised():
+            # Also where something is in force for it: an older release may have left that.
+            raise ItemError(
+                f"{asked.id}: the key {asked.spki} was revoked, since somebody else may have it. Nothing was issued for it. Remove the "
+                "key where it is used, so that the next run makes another one.",
+                code="compromised_key",
             )
         issuer = self._issuer(asked.authority)
         order, profile, notes = admit(asked, policy=issuer.policy, constraints=issuer.constraints)
@@ -179,12 +188,6 @@ class _Batch:
                 "run again.",
                 code="issuer_not_begun",
             )
-        if order.spki in self._compromised():
-            raise ItemError(
-                f"{order.id}: the key {order.spki} was revoked, since somebody else may have it. Nothing was issued for it. Remove the "
-                "key where it is used, so that the next run makes another one.",
-                code="compromised_key",
-            )
         self._unlock(issuer)
         return Entry(
             serial=f"{new_serial():x}",
@@ -203,7 +206,7 @@ class _Batch:
         )
 
     def _compromised(self) -> frozenset[str]:
-        """Keys that somebody else may have; asked for once, where something is to be signed."""
+        """Keys that somebody else may have; asked for once, where something is asked for."""
         if self._keys_to_avoid is None:
             self._keys_to_avoid = compromised_keys(self._ledger)
         return self._keys_to_avoid

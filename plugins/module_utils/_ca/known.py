@@ -110,6 +110,7 @@ def _leaf(entry: Entry) -> dict[str, Any]:
         "name": entry.name,
         "state": entry.state,
         "not_after": _iso(entry.not_after),
+        **({"installed": True} if entry.installed_at is not None else {}),
         **({"revocation_reason": entry.revocation_reason} if entry.state == "revoked" else {}),
         **({"gone": True} if entry.gone_at is not None else {}),
     }

@@ -22,13 +22,14 @@ from .._x509.revocation_reasons import COMPROMISING
 from .durable import ASIDE, PRIVATE_FILE, explained, sync_folder
 from .errors import CAError
 from .failures import Failure, OpenFailure, failures_of, note, open_failures
-from .schema import STEPS
+from .schema import GOOD_OUTCOMES, STEPS
 
 BUSY_TIMEOUT = 30.0
 IN_FORCE = (
-    "SELECT certificates.* FROM json_each(?) AS asked CROSS JOIN certificates ON identity = json_extract(asked.value, '$[0]')"
-    " AND name = json_extract(asked.value, '$[1]') AND state = 'issued' AND spki = json_extract(asked.value, '$[2]')"
-    " ORDER BY certificates.id DESC"
+    # Without a word SQLite would look at all certificates in force for each of them.
+    "SELECT certificates.* FROM json_each(?) AS asked CROSS JOIN certificates INDEXED BY certificates_by_holder"
+    " ON identity = json_extract(asked.value, '$[0]') AND name = json_extract(asked.value, '$[1]') AND state = 'issued' AND not_after >= ?"
+    " AND spki = json_extract(asked.value, '$[2]') ORDER BY certificates.id DESC"
 )
 CHOICE = (
     "SELECT name, id, state, installed_at, not_after, revocation_reason, gone_at FROM certificates"
@@ -43,8 +44,9 @@ class Entry:
     """One certificate of the ledger; until it is signed C(fingerprint) and C(pem) are None. C(id) 0: not in it yet.
 
     C(state): C(reserved) (a serial), C(issued) (in force), C(superseded) (a newer one is in service), C(revoked), C(expired).
+    The last is never in the ledger: whoever reads tells it from C(not_after), so that a clock that is fast once leaves nothing behind.
     C(lifetime): the seconds that were asked for, which the issuer's end may have cut short; None where it is not known.
-    C(gone_at): when the machine that had it was replaced or decommissioned.
+    C(gone_at): when the machine that had it was replaced or decommissioned. C(installed_at): when it was brought into service.
     """
 
     serial: str
@@ -66,6 +68,7 @@ class Entry:
     revoked_at: int | None = None
     revocation_reason: str | None = None
     gone_at: int | None = None
+    installed_at: int | None = None
     id: int = field(default=0, compare=False)
 
 
@@ -152,11 +155,13 @@ class Ledger:
     def __exit__(self, *_exc: object) -> None:
         self._connection.close()
 
-    def find_in_force(self, keys: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str, str], list[Entry]]:
+    def find_in_force(
+        self, keys: Iterable[tuple[str, str, str]], *, now: int
+    ) -> dict[tuple[str, str, str], list[Entry]]:
         """The certificates in force for these keys, (identity, name, SPKI), newest first; keys without any are left out."""
         found: dict[tuple[str, str, str], list[Entry]] = {}
         # One statement for all of them: a batch may ask for ten thousand.
-        for row in self.run(IN_FORCE, (json.dumps(list(keys)),)):
+        for row in self.run(IN_FORCE, (json.dumps(list(keys)), now)):
             found.setdefault((row["identity"], row["name"], row["spki"]), []).append(to_entry(row))
         return found
 
@@ -189,14 +194,8 @@ class Ledger:
         )
 
     def reserve(self, entries: Sequence[Entry], *, now: int) -> None:
-        """Write the serials down before anything is signed. Entries whose time is over are marked on the way."""
+        """Write the serials down before anything is signed."""
         with self.transaction():
-            self.run(
-                "UPDATE certificates SET state = 'expired' WHERE state IN ('issued', 'superseded') AND not_after < ?",
-                (now,),
-            )
-            # Once the CA's clock was fast, and has been put right.
-            self.run("UPDATE certificates SET state = 'issued' WHERE state = 'expired' AND not_after >= ?", (now,))
             self.run_many(
                 "INSERT INTO certificates (serial, authority, issuer, identity, name, profile, common_name, names, spki, not_before,"
                 " not_after, fingerprint, pem, lifetime, state, reserved_at, why)"
@@ -229,11 +228,7 @@ class Ledger:
         """
         found = {}
         for identity in identities:
-            ids = choose(
-                self.run(CHOICE, (identity,)),
-                newest=newest,
-                now=now,
-            )
+            ids = choose(self.run(CHOICE, (identity,)), newest=newest, now=now)
             if ids:
                 found[identity] = [self._entry(number, now=now) for number in ids]
         return found
@@ -249,8 +244,9 @@ class Ledger:
     def record(self, outcomes: Iterable[Outcome], pins: Iterable[Pin], *, now: int) -> int:
         """Write down how deploys ended and which keys are pinned; returns how many pins are new.
 
-        What was brought into service supersedes the older leaves of the same certificate. What went wrong is counted, until it
-        is put right.
+        What was brought into service supersedes the older leaves of the same certificate, also where that is learned only now: what
+        is found unchanged in its place was put there by a run whose outcome was lost. What went wrong is counted, until it is put
+        right.
         """
         with self.transaction():
             for item in outcomes:
@@ -267,7 +263,7 @@ class Ledger:
                     revised=item.revised,
                     now=now,
                 )
-                if item.outcome in ("installed", "reloaded"):
+                if item.outcome in GOOD_OUTCOMES:
                     self._put_into_service(item, now=now)
                 elif item.outcome == "rolled_back" and item.revised:
                     self._put_back_into_service(item, now=now)
@@ -294,6 +290,9 @@ class Ledger:
     def _put_into_service(self, item: Outcome, *, now: int) -> None:
         entry = self._served(item)
         if entry is None:
+            return
+        # A leaf of before that somebody has put back by hand (superseded), or a revoked one, takes no other's place.
+        if item.outcome == "unchanged" and (entry.state != "issued" or entry.installed_at is not None):
             return
         self.run("UPDATE certificates SET installed_at = ? WHERE id = ?", (now, entry.id))
         self.run(
@@ -432,6 +431,7 @@ _PLAIN_COLUMNS = (
     "revoked_at",
     "revocation_reason",
     "gone_at",
+    "installed_at",
 )
 
 
@@ -458,7 +458,6 @@ def to_entry(row: sqlite3.Row, *, now: int | None = None) -> Entry:
     """A whole row of the table as an entry; with O(now) its state is told as it is then."""
     state = row["state"]
     if now is not None and row["not_after"] < now and state in ("issued", "superseded"):
-        # Only a writer marks it in the ledger; a reader tells the truth all the same.
         state = "expired"
     plain = {column: row[column] for column in _PLAIN_COLUMNS}
     return Entry(**plain, names=tuple(json.loads(row["names"])), why=tuple(row["why"].split()), state=state)

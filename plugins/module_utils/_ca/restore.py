@@ -183,12 +183,17 @@ def _inspect(store: Store, manifest: Manifest, *, passphrase: Passphrase, where:
     with Ledger.open(store.ledger) as ledger:
         authorities = {name: inspect_authority(store, ledger, name, passphrase) for name in occupied(store)}
         refuse_lost(store, ledger)
-        if count_leaves(ledger) != dict(manifest.certificates):
+        if _lasting(count_leaves(ledger, now=manifest.created)) != _lasting(manifest.certificates):
             raise damaged(where, f"its ledger has other certificates than its {MANIFEST} says")
         rows = ledger.run(
             "SELECT authority, part, max(number) FROM crls WHERE pem IS NOT NULL GROUP BY authority, part"
         )
         return Content(manifest, authorities, {f"{row[0]}/{row[1]}": int(row[2]) for row in rows})
+
+
+def _lasting(counts: Mapping[str, int]) -> tuple[int, ...]:
+    """Of the leaves by state what another release would count as well: older ones told in their own way what had ended."""
+    return sum(counts.values()), counts.get("revoked", 0), counts.get("reserved", 0)
 
 
 def _judge(store: Store, aside: Store, content: Content) -> tuple[str, bool]:

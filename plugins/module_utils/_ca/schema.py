@@ -198,4 +198,44 @@ _V4 = (
     "CREATE INDEX holders_by_parent ON holders (authority, substr(name, instr(name, '.') + 1))",
 )
 
-STEPS: tuple[tuple[str, ...], ...] = (_V1, _V2, _V3, _V4)
+_V5 = (
+    # Readers tell from not_after what has ended. Older releases wrote it down, and a clock that was fast once left it on leaves that
+    # others still take.
+    """
+    UPDATE certificates SET state = 'superseded' WHERE state = 'expired' AND EXISTS (
+        SELECT 1 FROM certificates AS newer INDEXED BY certificates_by_holder
+        WHERE newer.identity = certificates.identity AND newer.name = certificates.name AND newer.id > certificates.id
+        AND CASE newer.identity
+            WHEN '' THEN newer.name = 'issuing' AND newer.authority = certificates.authority AND newer.state != 'reserved'
+            ELSE newer.installed_at IS NOT NULL END
+    )
+    """,
+    "UPDATE certificates SET state = 'issued' WHERE state = 'expired'",
+    # A common name that stands for a host, as stands_for_host() has it, was not known to be held. 3: added here.
+    """
+    INSERT OR IGNORE INTO holders (authority, name, identity, shared)
+    SELECT DISTINCT authority, 'DNS:' || lower(common_name), identity, 3 FROM certificates
+    WHERE identity != '' AND state = 'issued' AND gone_at IS NULL AND names NOT LIKE '%"DNS:%'
+    AND common_name GLOB '*.*' AND common_name NOT GLOB '*[^A-Za-z0-9_.-]*' AND common_name NOT GLOB '[.-]*'
+    AND common_name NOT GLOB '*[.-]' AND common_name NOT GLOB '*.[.-]*' AND common_name NOT GLOB '*-.*'
+    """,
+    # Several may have it already, as in _V3.
+    """
+    UPDATE holders SET shared = 2 WHERE shared = 0 AND (authority, name) IN (
+        SELECT authority, name FROM holders WHERE shared = 3
+        UNION SELECT authority, 'DNS:*.' || substr(name, instr(name, '.') + 1) FROM holders WHERE shared = 3
+    ) AND EXISTS (
+        SELECT 1 FROM holders AS added WHERE added.shared = 3 AND added.authority = holders.authority
+        AND added.identity != holders.identity
+        AND holders.name IN (added.name, 'DNS:*.' || substr(added.name, instr(added.name, '.') + 1))
+    )
+    """,
+    """
+    UPDATE holders SET shared = CASE WHEN EXISTS (
+        SELECT 1 FROM holders AS other WHERE other.authority = holders.authority AND other.identity != holders.identity
+        AND other.name IN (holders.name, 'DNS:*.' || substr(holders.name, instr(holders.name, '.') + 1))
+    ) THEN 2 ELSE 0 END WHERE shared = 3
+    """,
+)
+
+STEPS: tuple[tuple[str, ...], ...] = (_V1, _V2, _V3, _V4, _V5)

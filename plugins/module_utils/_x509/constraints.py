@@ -70,7 +70,7 @@ class Constraints:
         if not self:
             return ()
         given = list(names)
-        if common_name and _HOST.match(common_name) and not any(name.startswith("DNS:") for name in given):
+        if stands_for_host(common_name, given):
             given.append(f"CN:{common_name}")
         return tuple(name for name in given if not self._permits(name))
 
@@ -100,6 +100,11 @@ class Constraints:
         if any(item.startswith("IP:") and address in ipaddress.ip_network(item[3:]) for item in self.excluded):
             return False
         return "IP" in self.unlimited or any(address in ipaddress.ip_network(net) for net in self.networks)
+
+
+def stands_for_host(common_name: str | None, names: Iterable[str]) -> bool:
+    """Whether OpenSSL takes the common name of a leaf for the name of a host: without a DNS name, if it looks like one."""
+    return bool(common_name and _HOST.match(common_name)) and not any(name.startswith("DNS:") for name in names)
 
 
 def constraints_of(certificate: Any) -> Constraints | None:

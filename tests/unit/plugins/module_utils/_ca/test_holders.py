@@ -362,3 +362,37 @@ def act(workshop: Workshop, step: Step) -> None:
         workshop.install({"fingerprint": rows[0][0]}, identity=step.identity, name=step.certificate)
     elif rows and step.then == "revoke":
         workshop.sql("UPDATE certificates SET state = 'revoked' WHERE fingerprint = ?", rows[0][0])
+
+
+HOST = "line.plant.example"
+
+
+@pytest.mark.parametrize("profiles", [("server", "server"), ("client", "server"), ("server", "client")])
+def test_a_common_name_that_stands_for_a_host_is_held_as_one(workshop: Workshop, profiles: tuple[str, str]) -> None:
+    """Without a DNS name OpenSSL takes it for the host's."""
+    alone = ask("a", "IP:198.19.1.1", common_name="Line.plant.example", profile=profiles[0])
+    assert results(workshop, alone) == ["issued"]
+    by_name = ask("b", f"DNS:{HOST}", profile=profiles[1])
+    wild = ask("c", "DNS:*.plant.example", profile=profiles[1])
+    same = ask("d", "IP:198.19.1.2", common_name=HOST, profile=profiles[1])
+    assert results(workshop, by_name, wild, same) == ["name_held"] * 3
+    # Where there is a DNS name nobody looks at it; another name is another host.
+    apart = ask("e", "DNS:e.example", common_name="Line.plant.example", profile="server")
+    label = ask("f", "IP:198.19.1.3", common_name="line", profile="server")
+    assert results(workshop, apart, label) == ["issued"] * 2
+
+
+def test_a_host_is_held_also_by_whom_has_its_name_as_a_dns_name(workshop: Workshop) -> None:
+    assert results(workshop, ask("a", f"DNS:{HOST}")) == ["issued"]
+    assert results(workshop, ask("b", "IP:198.19.1.1", common_name=HOST, profile="server")) == ["name_held"]
+
+
+def test_who_shares_a_common_name_shares_the_host(workshop: Workshop) -> None:
+    common: dict[str, Any] = {"common_name": HOST, "profile": "client", "shared_names": [f"CN:{HOST}"]}
+    first, second = ask("a", "IP:198.19.1.1", **common), ask("b", "IP:198.19.1.2", **common)
+    assert results(workshop, first, second) == ["issued", "issued"]
+    third = ask("c", "IP:198.19.1.3", **common)
+    declared = read_declared(
+        [{"authority": "fleet", "identity": identity, "names": [f"CN:{HOST}"]} for identity in "ab"]
+    )
+    assert results(workshop, third, declared=declared) == ["issued"]

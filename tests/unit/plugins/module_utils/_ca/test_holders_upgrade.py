@@ -40,3 +40,38 @@ def test_what_several_have_in_an_older_ledger_is_shared_by_them(workshop: Worksh
     assert renew("a", shared_names=[both], common_name="said") == ["issued"]
     assert renew("b", common_name="again") == ["issued"]
     assert renew("a", common_name="unsaid") == ["name_held"]
+
+
+def test_hosts_that_common_names_stand_for_are_held_after_an_upgrade(workshop: Workshop) -> None:
+    hosts = {"a": "Alone.example", "b": "both.example", "below": "x.cell.example"}
+    for number, (identity, host) in enumerate(hosts.items()):
+        address = f"IP:198.19.1.{number + 1}"
+        workshop.issue_one(identity, names=[address], common_name=host, profile="server")
+    workshop.issue_one("c", names=["DNS:c.example"])
+    workshop.issue_one("gateway", names=["DNS:gateway.example"])
+    for no_host in ("line", "-a.example", "a-.example", "a..example", ".example", "example.", "a b.example"):
+        workshop.issue_one(
+            f"no{len(no_host)}{no_host[0]}",
+            names=["IP:198.19.2.1"],
+            shared_names=["IP:198.19.2.1"],
+            common_name=no_host,
+        )
+    # As the older release has issued them, and has held them.
+    workshop.sql("UPDATE certificates SET names = ? WHERE identity = 'c'", json.dumps(["DNS:both.example"]))
+    workshop.sql("UPDATE certificates SET names = ? WHERE identity = 'gateway'", json.dumps(["DNS:*.cell.example"]))
+    make_old(Path(workshop.store.ledger), version=4)
+    for name, identity in (("DNS:both.example", "c"), ("DNS:*.cell.example", "gateway"), ("IP:198.19.1.1", "a")):
+        workshop.sql(
+            "INSERT INTO holders (authority, name, identity, shared) VALUES ('fleet', ?, ?, 0)", name, identity
+        )
+    workshop.install({"fingerprint": "0" * 64})
+    assert workshop.sql("SELECT name, identity, shared FROM holders ORDER BY name, identity") == [
+        ("DNS:*.cell.example", "gateway", 2),
+        ("DNS:alone.example", "a", 0),
+        ("DNS:both.example", "b", 2),
+        ("DNS:both.example", "c", 2),
+        ("DNS:x.cell.example", "below", 2),
+        ("IP:198.19.1.1", "a", 0),
+    ]
+    taken = workshop.issue_one("d", names=["DNS:alone.example"])
+    assert taken["error"]["code"] == "name_held"

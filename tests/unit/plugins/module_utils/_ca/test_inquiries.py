@@ -83,9 +83,6 @@ def test_expiring_is_what_ends_within_or_has_ended_the_first_first(fleet: Worksh
     assert listed(fleet, "expiring", within="90d") == ["robot-1/https", "robot-2/https", "robot-3/https"]
     fleet.now += 30 * DAY
     assert listed(fleet, "expiring", within="1d") == ["robot-1/https"]
-    fleet.issue(request("robot-9", key=3, **named("robot-9")))  # a writer marks what has expired
-    assert fleet.states() == ["expired", "issued", "issued", "issued"]
-    assert listed(fleet, "expiring", within="1d") == ["robot-1/https"]
 
 
 def test_a_renewal_ends_the_care_for_the_old_one_once_it_is_in_service(fleet: Workshop) -> None:

@@ -155,6 +155,16 @@ def test_limits_reissue_under_the_same_key_and_leaves_stay_valid(workshop: Works
     assert own_states(workshop) == ["superseded", "superseded", "superseded", "issued"]
 
 
+def test_a_clock_that_was_fast_once_hides_no_leaf_from_narrowing(workshop: Workshop) -> None:
+    workshop.issue_one("robot-2", names=["DNS:robot-2.other.example"], common_name=None)
+    workshop.now += 400 * DAY
+    workshop.issue_one("robot-1", key=1)
+    workshop.now -= 400 * DAY
+    with pytest.raises(CAError, match=r"robot-2/https has DNS:robot-2\.other\.example") as refused:
+        workshop.create(**PLANT)
+    assert refused.value.code == "narrowing"
+
+
 def test_narrowing_below_what_is_in_force_is_refused_by_name(workshop: Workshop) -> None:
     workshop.issue_one("robot-1")
     workshop.issue_one("robot-2", key=1, names=["DNS:robot-2.other.example"], common_name=None)

@@ -19,7 +19,7 @@ from ansible_collections.certfleet.tls.plugins.module_utils._ca.authority import
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.crl import look as look_at_crl
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.freezing import read_standing
-from ansible_collections.certfleet.tls.plugins.module_utils._ca.holders import LISTED
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.holders import LISTED, OF_HOLDER
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.ledger import CHOICE, IN_FORCE, Ledger, choose
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.record import record
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.revoke import Target
@@ -53,6 +53,7 @@ def test_info_of_a_fresh_ca(workshop: Workshop) -> None:
     anchors, chain = ((folder / file).read_text() for file in ("root.pem", "issuing.pem"))
     assert answer == {
         "authorities": {"fleet": {"anchors": anchors, "chain": chain, "profiles": profiles}},
+        "problems": {},
         "identities": {},
         "open_failures": [],
         "time": workshop.now,
@@ -115,13 +116,25 @@ def test_choice_is_what_its_definition_says(rows: list[tuple[Any, ...]], newest:
         assert (number in chosen) is (is_new or in_service or (state == "revoked" and counts))
 
 
-def test_expired_is_told_and_later_marked(workshop: Workshop) -> None:
-    serial = workshop.issue_one()["serial"]
+def test_expired_is_told_and_never_written_down(workshop: Workshop) -> None:
+    """A clock that was fast once would hide it for as long as nobody corrects that."""
+    old, new = issue_many(workshop, 2)
+    workshop.install(new)
     workshop.now += 91 * DAY
-    assert told(workshop) == [(serial, "expired")]
-    assert workshop.states() == ["issued"]
+    assert told(workshop) == [(new["serial"], "expired"), (old["serial"], "expired")]
     workshop.issue_one("robot-2")
-    assert workshop.states() == ["expired", "issued"]
+    assert workshop.states() == ["superseded", "issued", "issued"]
+    workshop.now -= 91 * DAY
+    assert told(workshop) == [(new["serial"], "issued"), (old["serial"], "superseded")]
+
+
+def test_what_has_ended_is_not_in_force(workshop: Workshop) -> None:
+    item = workshop.issue_one()
+    (entry,) = (row[0] for row in workshop.sql("SELECT spki FROM certificates WHERE serial = ?", item["serial"]))
+    key = ("robot-1", "https", entry)
+    with Ledger.open(workshop.store.ledger) as ledger:
+        assert [found.serial for found in ledger.find_in_force([key], now=workshop.now)[key]] == [item["serial"]]
+        assert ledger.find_in_force([key], now=workshop.now + 91 * DAY) == {}
 
 
 def test_revoked_stays_revoked_when_it_expires(workshop: Workshop) -> None:
@@ -147,6 +160,32 @@ def test_what_came_into_service_supersedes_the_older(workshop: Workshop, outcome
     workshop.issue_one(name="api")
     workshop.install(answers[1], outcome=outcome)
     assert workshop.states() == [*states, "issued", "issued"]
+
+
+def test_what_is_found_in_service_was_brought_there_by_a_run_that_could_not_tell(workshop: Workshop) -> None:
+    """The new leaf's names stay blocked for nobody, and nobody is warned of the old one's end."""
+    old, new = issue_many(workshop, 2)
+    workshop.install(old)
+    leaves = workshop.info("robot-1")["identities"]["robot-1"]["leaves"]
+    assert [leaf.get("installed") for leaf in leaves] == [None, True]
+    workshop.install(new, outcome="unchanged")
+    assert workshop.states() == ["superseded", "issued"]
+    leaves = workshop.info("robot-1")["identities"]["robot-1"]["leaves"]
+    assert [leaf.get("installed") for leaf in leaves] == [True, True]
+    since = workshop.sql("SELECT serial, installed_at FROM certificates WHERE identity != ''")
+    workshop.now += DAY
+    workshop.install(new, outcome="unchanged")
+    assert workshop.sql("SELECT serial, installed_at FROM certificates WHERE identity != ''") == since
+
+
+def test_what_was_put_back_by_hand_or_is_revoked_supersedes_nothing(workshop: Workshop) -> None:
+    older, revoked, newest = issue_many(workshop, 3)
+    workshop.sql("UPDATE certificates SET state = 'revoked' WHERE serial = ?", revoked["serial"])
+    workshop.install(newest)
+    before = workshop.sql("SELECT serial, state, installed_at FROM certificates")
+    for answer in (older, revoked):
+        workshop.install(answer, outcome="unchanged")
+    assert workshop.sql("SELECT serial, state, installed_at FROM certificates") == before
 
 
 def test_a_certificate_of_somebody_else_supersedes_nothing(workshop: Workshop) -> None:
@@ -220,8 +259,8 @@ def test_large_questions_read_no_more_than_they_return(workshop: Workshop) -> No
     plans = {
         CHOICE: "COVERING INDEX",
         IN_FORCE: "AND state=?)",
+        OF_HOLDER: "certificates_by_holder (identity=?)",
         "SELECT * FROM certificates WHERE fingerprint = ?": "(fingerprint=?)",
-        "UPDATE certificates SET state = 'expired' WHERE state IN ('issued', 'superseded') AND not_after < ?": "not_after<?",
         "SELECT * FROM certificates WHERE serial = ?": "(serial=?)",
         LISTED: "(authority=? AND name=?)",
         "SELECT 1 FROM refusals WHERE identity = ? AND name = ?": "(identity=? AND name=?)",
@@ -278,6 +317,34 @@ def test_ledger_of_the_first_releases_knows_its_holders(workshop: Workshop) -> N
         ("fleet", "DNS:c.example", "b", 0),
         ("fleet", "IP:198.19.1.1", "a", 0),
     ]
+
+
+def test_what_an_older_ledger_calls_expired_is_told_by_its_end_again(workshop: Workshop) -> None:
+    issue_many(workshop, 4)
+    workshop.issue_one("robot-2", names=["DNS:robot-2.example"])
+    third = workshop.sql("SELECT fingerprint FROM certificates WHERE identity = 'robot-1' ORDER BY id")[2][0]
+    workshop.install({"fingerprint": third})
+    workshop.sql(
+        "UPDATE certificates SET state = 'revoked' WHERE id = (SELECT min(id) FROM certificates WHERE identity != '')"
+    )
+    # As the clock of an older release left it, which was fast.
+    workshop.sql("UPDATE certificates SET state = 'expired' WHERE state IN ('issued', 'superseded')")
+    make_old(Path(workshop.store.ledger), version=4)
+    workshop.issue_one("robot-3", names=["DNS:robot-3.example"])
+    assert workshop.states() == ["revoked", "superseded", "issued", "issued", "issued", "issued"]
+    assert set(workshop.sql("SELECT name, state FROM certificates WHERE identity = ''")) == {
+        ("root", "issued"),
+        ("issuing", "issued"),
+    }
+
+
+def test_of_an_authoritys_own_certificates_the_newest_is_in_force_in_an_older_ledger(workshop: Workshop) -> None:
+    workshop.create(domains=["plant.example", "example"], networks=["198.18.0.0/15", "2001:2::/48"])
+    workshop.sql("UPDATE certificates SET state = 'expired' WHERE name = 'issuing' AND state = 'superseded'")
+    make_old(Path(workshop.store.ledger), version=4)
+    workshop.issue_one()
+    states = workshop.sql("SELECT state FROM certificates WHERE name = 'issuing' ORDER BY id")
+    assert states == [("superseded",), ("issued",)]
 
 
 @pytest.mark.parametrize("part", ["find_serial", "find_fingerprint"])

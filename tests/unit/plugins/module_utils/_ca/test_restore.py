@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -16,15 +17,18 @@ import pytest
 from cryptography import x509
 
 from ansible_collections.certfleet.tls.plugins.module_utils._ca import sealed_archive
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.backup import MANIFEST
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.crl import refresh
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.freezing import Standing, bring_to, read_standing
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.record import record
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.restore import predict_restore
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.revoke import Target, revoke
+from ansible_collections.certfleet.tls.plugins.module_utils._ca.store import LEDGER_FILE
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.crl import Crl
 
-from .backups import CHEAP, back_up, files, ledger, other_place, restore_to
+from .backups import CHEAP, back_up, files, ledger, members, other_place, restore_to, seal_members
+from .test_ledger import make_old
 from .workshop import DAY, Workshop, request
 
 
@@ -333,3 +337,28 @@ def test_a_restored_backup_that_was_not_frozen_is_in_use(workshop: Workshop) -> 
     restore_to(place, back_up(workshop).file)
     assert read_standing(place.store) == Standing()
     assert place.issue(request())["certificates"]["robot-1/https"]["issued"]
+
+
+def test_backups_of_releases_that_wrote_down_what_had_ended(workshop: Workshop) -> None:
+    workshop.issue_one("robot-1", lifetime=DAY)
+    workshop.issue_one("robot-2", key=1)
+    workshop.now += 2 * DAY
+    counted = back_up(workshop).manifest.certificates
+    assert (counted["issued"], counted["expired"], workshop.states()) == (1, 1, ["issued", "issued"])
+    # That clock was fast once, so nothing seemed to be in force.
+    workshop.sql("UPDATE certificates SET state = 'expired' WHERE identity != ''")
+    make_old(Path(workshop.store.ledger), version=4)
+    old_ledger, secret = Path(workshop.store.ledger).read_bytes(), workshop.passphrase().get()
+    content = members(back_up(workshop).file, secret)
+    manifest = json.loads(content[MANIFEST])
+    for name, expired, is_whole in (("old", 2, True), ("cut", 3, False)):
+        told = {**manifest, "certificates": {**counted, "issued": 0, "expired": expired}}
+        changed = {**content, LEDGER_FILE: old_ledger, MANIFEST: json.dumps(told).encode()}
+        file = seal_members(workshop.folder / f"{name}.backup", {**changed}, secret)
+        if is_whole:
+            place = other_place(workshop, name)
+            restore_to(place, file)
+            assert place.states() == ["issued", "issued"]
+        else:
+            with pytest.raises(CAError, match="other certificates"):
+                restore_to(other_place(workshop, name), file)
