@@ -53,6 +53,7 @@ options:
         V(cessation_of_operation)).
       - After V(key_compromise) or V(ca_compromise) no key that the machine ever had identifies it any more, not even for its repair.
         Give one of them when the machine was stolen, sold or sent away with its keys.
+      - So do the certificates that other machines or names have for one of these keys, which are revoked as well.
     type: str
     choices:
       - unspecified
@@ -106,12 +107,13 @@ identity:
   returned: success
   type: str
 revoked:
-  description: The leaves that were revoked, or in check mode would be.
+  description: The leaves that were revoked, or in check mode would be, also those of other machines (C(identity)) for a compromised key.
   returned: success
   type: list
   elements: dict
   sample:
-    - name: https
+    - identity: robot-1
+      name: https
       authority: fleet
       serial: 6335fcd08de751b0d123a971dfe23a35
       fingerprint: 0f892732473b3ee27a75bdda5d070caca8ce32c963a696d9c311abcf658bf2db

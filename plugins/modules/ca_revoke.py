@@ -44,7 +44,8 @@ options:
     description:
       - Why, as CRLs say it (RFC 5280).
       - After V(key_compromise) or V(ca_compromise) the key identifies nobody any more, also where it validates or is pinned. All
-        certificates of the machine are meant then, ended ones too, and what was revoked for another reason gets this one.
+        certificates of the machine are meant then, ended ones too, and what was revoked for another reason gets this one. So are all
+        others of the same keys, whichever machine or name has them.
       - With every other reason, a machine that still shows the revoked certificate is recognised, so that it can be repaired.
     type: str
     choices:

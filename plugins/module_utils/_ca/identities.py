@@ -17,9 +17,9 @@ from .._x509.revocation_reasons import COMPROMISING
 from .acts import decommissioned, write_act
 from .errors import CAError
 from .inquiries import iso
-from .ledger import Ledger
+from .ledger import Entry, Ledger, to_entry
 from .lock import WAIT, locked
-from .revocation import check_reason, revoke_entries
+from .revocation import check_reason, leaves_with_keys, revoke_entries
 from .store import Store
 
 # Why leaves are revoked unless another reason is given.
@@ -122,7 +122,7 @@ def foresee(ledger: Ledger, act: Act, *, now: int) -> Effect:
     if not any(traces.values()) and not is_out:
         _require_earlier(ledger, act)
         return Effect()
-    revoked = {row["id"]: _told(row) for row in _to_revoke(ledger, act, now=now)}
+    revoked = {entry.id: _told(entry) for entry in _to_revoke(ledger, act, now=now)}
     effect = Effect(revoked)
     effect.before = {
         "revoked": [],
@@ -168,6 +168,10 @@ def _write(ledger: Ledger, act: Act, effect: Effect, *, now: int) -> None:
         write_act(ledger, "readmitted", act.identity, "", now=now)
     else:
         revoke_entries(ledger, effect.revoked, reason=act.reason, now=now)
+        for item in effect.revoked.values():
+            if item["identity"] != act.identity:
+                said = f"{item['name']} of {item['authority']}, serial {item['serial']} ({act.reason}), with its key of {act.identity}"
+                write_act(ledger, "revoked", item["identity"], said, now=now)
         ledger.run(_NO_LONGER_RECOGNISE, (now, act.identity))
         for statement in _FORGET:
             ledger.run(statement, (act.identity,))
@@ -188,24 +192,34 @@ def _write_rename(ledger: Ledger, act: Act, *, now: int) -> None:
         write_act(ledger, "decommissioned" if is_out else "readmitted", act.to, f"as {act.identity}", now=now)
 
 
-def _to_revoke(ledger: Ledger, act: Act, *, now: int) -> list[Any]:
-    """The leaves that others would still take. Where a key is compromised, also those that have ended: they identify a machine that
-    is to be repaired, and must not any more."""
-    columns = "SELECT id, name, authority, serial, fingerprint, not_after, state, revocation_reason FROM certificates"
-    rows = ledger.run(f"{columns} WHERE identity = ? AND state != 'reserved' ORDER BY id", (act.identity,))
+def _to_revoke(ledger: Ledger, act: Act, *, now: int) -> list[Entry]:
+    """The leaves that others would still take. Where a key is compromised, also those that have ended, which identify a machine that
+    is to be repaired and must not any more; and those that other machines have for the same key."""
+    rows = ledger.run(
+        "SELECT * FROM certificates WHERE identity = ? AND state != 'reserved' ORDER BY id", (act.identity,)
+    )
+    own = [to_entry(row) for row in rows]
     if act.reason in COMPROMISING:
-        return [row for row in rows if row["revocation_reason"] not in COMPROMISING]
-    # By its time, not by its state: a clock that was fast once has left "expired" on certificates that others still take.
-    return [row for row in rows if row["state"] != "revoked" and row["not_after"] >= now]
+        of_keys = leaves_with_keys(ledger, (entry.spki for entry in own))
+        return [entry for entry in of_keys if entry.revocation_reason not in COMPROMISING]
+    return [entry for entry in own if entry.state != "revoked" and entry.not_after >= now]
 
 
-def _told(row: Any) -> dict[str, Any]:
-    plain = {column: row[column] for column in ("name", "authority", "serial", "fingerprint")}
-    return {**plain, "not_after": iso(row["not_after"])}
+def _told(entry: Entry) -> dict[str, Any]:
+    return {
+        "identity": entry.identity,
+        "name": entry.name,
+        "authority": entry.authority,
+        "serial": entry.serial,
+        "fingerprint": entry.fingerprint,
+        "not_after": iso(entry.not_after),
+    }
 
 
 def _shown(item: Mapping[str, Any]) -> str:
-    return f"{item['name']} of {item['authority']}, serial {item['serial']}, until {item['not_after']}"
+    return (
+        f"{item['identity']}/{item['name']} of {item['authority']}, serial {item['serial']}, until {item['not_after']}"
+    )
 
 
 def _traces(ledger: Ledger, identity: str) -> dict[str, int]:

@@ -5,12 +5,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from .._x509.crl import Revoked
 from .._x509.revocation_reasons import COMPROMISING, REASONS
 from .errors import CAError
-from .ledger import Ledger
+from .ledger import Entry, Ledger, to_entry
+
+_WITH_KEYS = (
+    "SELECT * FROM certificates WHERE spki IN (SELECT value FROM json_each(?))"
+    " AND identity != '' AND state != 'reserved' ORDER BY id"
+)
 
 
 def revoke_entries(ledger: Ledger, ids: Iterable[int], *, reason: str, now: int) -> tuple[int, ...]:
@@ -62,7 +68,7 @@ def revoked_by(
             (issuer, until),
         )
     }
-    missed = {}
+    missed: dict[str, Revoked] = {}
     for item in listed:
         if item.serial not in wanted:
             entry = ledger.find_serial(item.serial)
@@ -70,6 +76,11 @@ def revoked_by(
                 wanted[item.serial] = item
             elif entry.state != "revoked" and entry.not_after >= until:
                 wanted[item.serial] = missed[item.serial] = item
+                for other in leaves_with_keys(ledger, _compromised_by(item, entry)):
+                    if other.state != "revoked":
+                        missed.setdefault(other.serial, Revoked(other.serial, item.at, item.reason))
+                        if other.issuer == issuer and other.not_after >= until:
+                            wanted.setdefault(other.serial, missed[other.serial])
     return tuple(wanted.values()), tuple(missed.values())
 
 
@@ -98,3 +109,15 @@ def compromised_keys(ledger: Ledger) -> frozenset[str]:
     """SPKIs for which nothing is signed any more, whoever asks. Reads the revoked certificates alone, which have an index."""
     rows = ledger.run("SELECT spki, revocation_reason FROM certificates WHERE state = 'revoked'")
     return frozenset(str(row[0]) for row in rows if row[1] in COMPROMISING)
+
+
+def leaves_with_keys(ledger: Ledger, spkis: Iterable[str]) -> list[Entry]:
+    """All leaves of these keys, whoever has them and whatever became of them: who has a key can use all of its certificates."""
+    asked = list(dict.fromkeys(spkis))
+    # No index has the keys. This reads all of the ledger, once, when a key is compromised.
+    rows = ledger.run(_WITH_KEYS, (json.dumps(asked),)) if asked else []
+    return [to_entry(row) for row in rows]
+
+
+def _compromised_by(item: Revoked, entry: Entry) -> tuple[str, ...]:
+    return (entry.spki,) if item.reason in COMPROMISING and entry.identity else ()

@@ -20,7 +20,7 @@ from .local import read_chain
 from .lock import WAIT, locked
 from .own_certificates import entry_of
 from .policy import read_policy
-from .revocation import check_reason, revoke_entries
+from .revocation import check_reason, leaves_with_keys, revoke_entries
 from .store import Store
 
 # Whose a certificate is that the ledger does not know, and of which nothing else tells it.
@@ -88,7 +88,8 @@ def revoke(target: Target, *, store: Store, now: int, wait: float = WAIT) -> Eff
         if effect.entered:
             _enter(ledger, effect.entered, now=now)
             # Now it has an id.
-            effect.entries = effect.revoked = [ledger.find_serial(target.serial) or effect.entered]
+            again = _foresee(target, store, ledger, now=now)
+            effect.entries, effect.revoked = again.entries, again.revoked
         with ledger.transaction():
             revoke_entries(ledger, [entry.id for entry in effect.revoked], reason=target.reason, now=now)
             for entry in effect.revoked:
@@ -117,10 +118,10 @@ def describe(entry: Entry) -> dict[str, str]:
 
 def _foresee(target: Target, store: Store, ledger: Ledger, *, now: int) -> Effect:
     if not target.serial:
-        return _effect(_of_identity(target, ledger), target, now=now)
+        return _effect(_of_identity(target, ledger), target, ledger, now=now)
     entry = ledger.find_serial(target.serial)
     if entry is not None and entry.state != "reserved":
-        return _effect([_checked(entry, target), *_with_its_key(entry, target, ledger)], target, now=now)
+        return _effect([_checked(entry, target)], target, ledger, now=now)
     if target.certificate is None:
         raise CAError(
             f"The ledger knows no certificate with the serial {target.serial}. Nothing was revoked. If a backup that is older than "
@@ -137,29 +138,23 @@ def _foresee(target: Target, store: Store, ledger: Ledger, *, now: int) -> Effec
             f"The certificate with the serial {unknown.serial} is revoked, but nothing tells whose it is, so no machine learns that it "
             "needs another one. Where it is still in service, give 'identity' and 'name' as well."
         )
-    return Effect([unknown], [unknown], unknown, warnings)
+    effect = _effect([unknown], target, ledger, now=now)
+    effect.entered, effect.warnings = unknown, warnings
+    return effect
 
 
-def _effect(entries: list[Entry], target: Target, *, now: int) -> Effect:
-    """Which of them change: those that others still take; and all whose key somebody else may have, since it identifies the machine."""
+def _effect(entries: list[Entry], target: Target, ledger: Ledger, *, now: int) -> Effect:
+    """Which of them change: those that others still take; and all whose key somebody else may have, whichever machine has them, since
+    they identify it."""
     if target.reason in COMPROMISING:
-        return Effect(entries, [entry for entry in entries if entry.revocation_reason not in COMPROMISING])
+        of_keys = leaves_with_keys(ledger, (entry.spki for entry in entries))
+        meant = [*entries, *(entry for entry in of_keys if entry not in entries)]
+        return Effect(meant, [entry for entry in meant if entry.revocation_reason not in COMPROMISING])
     named = bool(target.serial)
     return Effect(
         [entry for entry in entries if named or entry.state == "revoked" or entry.not_after >= now],
         [entry for entry in entries if entry.state != "revoked" and (named or entry.not_after >= now)],
     )
-
-
-def _with_its_key(entry: Entry, target: Target, ledger: Ledger) -> list[Entry]:
-    """The other certificates of a compromised key: whoever has it can use them as well."""
-    if target.reason not in COMPROMISING:
-        return []
-    rows = ledger.run(
-        "SELECT * FROM certificates WHERE spki = ? AND id != ? AND identity != '' AND state != 'reserved' ORDER BY id",
-        (entry.spki, entry.id),
-    )
-    return [to_entry(row) for row in rows]
 
 
 def _of_identity(target: Target, ledger: Ledger) -> list[Entry]:

@@ -350,3 +350,12 @@ def test_an_issuing_ca_that_its_root_elsewhere_has_revoked_signs_nothing(worksho
     # Its CRL is still signed: servers go on asking for it.
     assert publish(online)[1] == []
     assert online.sql("SELECT act FROM acts") == [("revoked",)]
+
+
+def test_what_a_published_crl_calls_compromised_ends_every_certificate_of_the_key(workshop: Workshop) -> None:
+    workshop.issue_one("robot-2", names=["DNS:robot-2.example"])
+    published = restored(workshop)
+    workshop.sql("UPDATE certificates SET state = 'issued', revoked_at = NULL, revocation_reason = NULL")
+    publish(workshop, published=published)
+    assert workshop.states() == ["revoked", "revoked"]
+    assert list(on_it(in_place(workshop)).values()) == ["key_compromise"] * 2

@@ -315,15 +315,29 @@ def test_a_frozen_ca_does_none_of_it(fleet: Workshop) -> None:
 
 
 def test_a_clock_that_was_fast_once_hides_no_certificate(workshop: Workshop) -> None:
-    """Certificates that were taken for expired are revoked with their machine, and nobody else gets their names."""
+    """Its certificates are revoked with their machine, and nobody else gets their names meanwhile."""
     workshop.issue_one()
     workshop.now += 400 * DAY
     workshop.issue_one("robot-2", key=1)
     workshop.now -= 400 * DAY
-    assert workshop.states() == ["expired", "issued"]
     act = Act.from_options({"state": "decommissioned", "identity": "robot-1"})
     assert len(look(act, store=workshop.store, now=workshop.now).revoked) == 1
     workshop.issue_one("robot-3", key=2)
     assert workshop.states() == ["issued", "issued", "issued"]
     taken = workshop.issue_one("robot-4", key=3, names=["DNS:robot-1.plant.example"])
     assert taken["error"]["code"] == "name_held"
+
+
+@pytest.mark.parametrize("state", ["replaced", "decommissioned"])
+def test_a_stolen_key_is_no_good_under_another_name_either(workshop: Workshop, state: str) -> None:
+    own = workshop.issue_one()
+    shared = workshop.issue_one("robot-2", **names("robot-2"))
+    workshop.issue_one("robot-3", key=1, **names("robot-3"))
+    done = do(workshop, state, reason="key_compromise")
+    assert [item["serial"] for item in done.revoked.values()] == [own["serial"], shared["serial"]]
+    assert [item["identity"] for item in done.revoked.values()] == ["robot-1", "robot-2"]
+    assert workshop.states() == ["revoked", "revoked", "issued"]
+    assert ("revoked", "robot-2", workshop.now) in [(act, who, at) for act, who, _said, at in acts(workshop)]
+    assert not do(workshop, state, reason="key_compromise").changed
+    # What robot-2 is otherwise stays: it gets a new key.
+    assert workshop.issue_one("robot-2", key=2, **names("robot-2"))["issued"]

@@ -82,7 +82,7 @@ def test_by_identity_all_that_have_not_ended(workshop: Workshop) -> None:
     assert serials(do(workshop, identity="robot-1")) == [first["serial"], second["serial"], api["serial"]]
     states = dict(workshop.sql("SELECT serial, state FROM certificates WHERE identity != ''"))
     assert states[other["serial"]] == "issued"
-    assert states[short["serial"]] in ("issued", "expired")
+    assert states[short["serial"]] == "superseded"
 
 
 def test_by_identity_and_name(workshop: Workshop) -> None:
@@ -247,6 +247,43 @@ def test_reserved_serials_are_left_alone(workshop: Workshop) -> None:
     with Ledger.open(workshop.store.ledger) as ledger, ledger.transaction():
         (number,) = (row[0] for row in ledger.run("SELECT id FROM certificates WHERE identity = 'robot-1'"))
         assert revoke_entries(ledger, [number, 4711], reason="superseded", now=NOW) == ()
+
+
+def test_by_identity_a_compromised_key_is_so_under_every_name(workshop: Workshop) -> None:
+    own = workshop.issue_one()
+    shared = workshop.issue_one("robot-2", names=["DNS:robot-2.example"])
+    other = workshop.issue_one("robot-3", key=1, names=["DNS:robot-3.example"])
+    options = {"identity": "robot-1", "reason": "key_compromise"}
+    foreseen = look(Target.from_options(options), store=workshop.store, now=workshop.now)
+    assert serials(foreseen) == serials(do(workshop, **options)) == [own["serial"], shared["serial"]]
+    assert do(workshop, **options).revoked == []
+    assert workshop.states() == ["revoked", "revoked", "issued"]
+    assert other["issued"]
+    acts = workshop.sql("SELECT identity FROM acts WHERE act = 'revoked' ORDER BY id")
+    assert acts == [("robot-1",), ("robot-2",)]
+
+
+def test_a_lost_certificate_takes_the_others_of_its_key_along(workshop: Workshop, tmp_path: Path) -> None:
+    kept = workshop.issue_one()
+    (item,) = lost(workshop, tmp_path, "robot-3")
+    options = {"certificate": item["certificate"], "reason": "key_compromise"}
+    foreseen = look(Target.from_options(options), store=workshop.store, now=workshop.now)
+    assert serials(foreseen) == [item["serial"], kept["serial"]]
+    assert serials(do(workshop, **options)) == [item["serial"], kept["serial"]]
+    assert do(workshop, **options).revoked == []
+    assert workshop.states() == ["revoked", "revoked"]
+
+
+def test_what_an_older_release_left_of_a_compromised_key_is_neither_handed_out_nor_spared(workshop: Workshop) -> None:
+    first, second = workshop.issue_one(), workshop.issue_one("robot-2", names=["DNS:robot-2.example"])
+    do(workshop, serial=first["serial"], reason="key_compromise")
+    workshop.sql(
+        "UPDATE certificates SET state = 'issued', revoked_at = NULL, revocation_reason = NULL WHERE serial = ?",
+        second["serial"],
+    )
+    again = workshop.issue_one("robot-2", names=["DNS:robot-2.example"])
+    assert again["error"]["code"] == "compromised_key"
+    assert serials(do(workshop, serial=first["serial"], reason="key_compromise")) == [second["serial"]]
 
 
 def test_all_certificates_of_a_compromised_key_are_revoked(workshop: Workshop) -> None:
