@@ -16,8 +16,8 @@ short_description: Choose the hosts on which certificates are due
 version_added: 1.0.0
 description:
   - Of a group's hosts, those that an earlier play of this run has found due with the tasks of the role C(tls_certificate), and those
-    whose last change still waits for being confirmed by clients, or is right while the ledger calls it failed. For the C(hosts) of a
-    play.
+    whose last change still waits for being confirmed by clients, or is right while the ledger calls it failed or has not heard of it.
+    For the C(hosts) of a play.
   - Hosts whose last attempts have failed, and those on which nothing new is due, come last, so that none of them is the canary of the
     others.
   - Hosts that are absent, deferred or refused are left out.
@@ -66,9 +66,10 @@ def _troubled(request: Mapping[str, Any]) -> bool:
 
 
 def _goes_on(request: Mapping[str, Any]) -> bool:
-    # What waits for clients, and what the ledger calls failed although it was found right: both end in the wave's last steps.
+    # What waits for clients, and what was found right while the ledger calls it failed or does not know it to be in service: both end
+    # in the wave's last steps.
     open_ends = any(
-        entry.get("unconfirmed") or (entry["verdict"] == "none" and entry.get("failures"))
+        entry.get("unconfirmed") or (entry["verdict"] == "none" and (entry.get("failures") or entry.get("unrecorded")))
         for entry in request.get("certificates") or ()
     )
     return bool(request.get("due")) or open_ends

@@ -172,6 +172,7 @@ identities:
     - C(leaves) are its certificates as far as they matter, newest first. For each certificate name these are the newest three,
       the one brought into service last, and those that are revoked, until their end. After it the revoked ones whose key is compromised
       or C(gone) are still told. C(state) is V(issued), V(superseded), V(revoked) or V(expired).
+    - C(installed) is true for a leaf that is known to have been brought into service.
     - C(gone) is true for a leaf of the machine that was there before the identity was replaced or decommissioned. Its key identifies
       nobody unless it was pinned since.
     - C(decommissioned) is true for an identity that gets no certificates until it is readmitted.
@@ -188,6 +189,7 @@ identities:
           fingerprint: 0f892732473b3ee27a75bdda5d070caca8ce32c963a696d9c311abcf658bf2db
           spki: 60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752
           not_after: "2027-02-20T04:54:02Z"
+          installed: true
       failures:
         https:
           count: 2

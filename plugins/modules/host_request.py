@@ -306,6 +306,12 @@ certificates:
         code: window
         message: outside the change windows of this host, the next one opens 2026-11-23T21:00:00Z (tls_change_windows)
         until: "2026-11-23T21:00:00Z"
+    unrecorded:
+      description:
+        - Whether nothing is due, and the ledger does not know that this certificate is in service, since an earlier run could not tell it.
+          M(certfleet.tls.ca_record) makes up for that.
+      type: bool
+      returned: when it is so
     failures:
       description: How often in a row its deploys have failed, by the ledger.
       type: int

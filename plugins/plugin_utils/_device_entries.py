@@ -60,6 +60,8 @@ def request_entry(spec: CertificateSpec, finding: Finding, known: Known) -> dict
     }
     if failure:
         entry.update(failures=failure.count, last_outcome=failure.outcome, spec=_how(spec))
+    if judgement.verdict == "none" and leaf and leaf.fingerprint in known.unrecorded.get(spec.name, ()):
+        entry["unrecorded"] = True  # a run has brought it into service and could not tell the ledger
     if spec.shared_names:
         entry["shared_names"] = list(spec.shared_names)  # also where nothing is due: others may ask for the name
     if judgement.verdict != "none":

@@ -244,14 +244,16 @@ def unrecorded(variables: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list
 
 
 def _found_right(request: Mapping[str, Any], heard: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Certificates that the ledger believes to have failed, and the request step has found to be as wanted.
+    """Certificates that the ledger believes to have failed, or has never heard of as in service, and the request step has found to be
+    as wanted.
 
-    The connection was lost and the host finished its deploy, for example, or somebody has repaired it.
+    The connection was lost and the host finished its deploy, for example, or somebody has repaired it; or the run was cut short
+    between deploy and record.
     """
     right = {
         f"{entry['id']}/right": entry
         for entry in request.get("certificates") or ()
-        if entry.get("failures")
+        if (entry.get("failures") or entry.get("unrecorded"))
         and entry["verdict"] == "none"
         and not entry.get("unconfirmed")
         # That somebody did not accept it is not put right by its being there still: clients are asked again.

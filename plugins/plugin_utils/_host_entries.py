@@ -170,6 +170,8 @@ def request_entry(wish: Wish, raw: Mapping[str, Any], known: Known, *, now: int)
         entry["spec"] = _how(spec)  # the confirming step needs it, where clients are asked again
     if failure:
         entry.update(failures=failure.count, last_outcome=failure.outcome)
+    if judgement.verdict == "none" and have.leaf and have.leaf.fingerprint in known.unrecorded.get(spec.name, ()):
+        entry["unrecorded"] = True  # a run has brought it into service and could not tell the ledger
     if spec.shared_names:
         entry["shared_names"] = list(spec.shared_names)  # also where nothing is due: others may ask for the name
     if judgement.verdict != "none":

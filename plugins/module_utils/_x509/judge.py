@@ -88,7 +88,8 @@ class Failure:
 class Known:
     """What the CA knows: about the authority, and about this identity. Without a CA C(available) is false.
 
-    C(failures): what went wrong and was not put right, by the certificate's name. C(compromised): fingerprints and SPKIs of leaves
+    C(failures): what went wrong and was not put right, by the certificate's name. C(unrecorded): fingerprints of leaves, by the name of
+    their certificate, that are in force and not known to have been brought into service. C(compromised): fingerprints and SPKIs of leaves
     whose key somebody else may have; C(gone): those of machines that had this identity before. C(profiles): the usages of each
     profile that the authority has; empty: the built-in ones.
     """
@@ -100,6 +101,7 @@ class Known:
     anchors: str | None = None
     pins: frozenset[str] = frozenset()
     leaves: Mapping[str, str] = field(default_factory=dict)
+    unrecorded: Mapping[str, frozenset[str]] = field(default_factory=dict)
     compromised: frozenset[str] = frozenset()
     gone: frozenset[str] = frozenset()
     decommissioned: bool = False
@@ -123,6 +125,7 @@ class Known:
             anchors=str(of_authority["anchors"]) if of_authority.get("anchors") else None,
             pins=frozenset(str(pin) for pin in of_identity.get("pins") or ()),
             leaves={str(leaf["fingerprint"]): str(leaf["state"]) for leaf in of_identity.get("leaves") or ()},
+            unrecorded=_unrecorded(of_identity),
             compromised=_marks(of_identity, lambda leaf: leaf.get("revocation_reason") in COMPROMISING),
             gone=_marks(of_identity, lambda leaf: bool(leaf.get("gone"))),
             decommissioned=bool(of_identity.get("decommissioned")),
@@ -333,6 +336,17 @@ def _marks(of_identity: Mapping[str, Any], is_meant: Callable[[Mapping[str, Any]
     """Fingerprints and SPKIs of an identity's leaves."""
     leaves = [leaf for leaf in of_identity.get("leaves") or () if is_meant(leaf)]
     return frozenset(str(leaf[mark]) for leaf in leaves for mark in ("fingerprint", "spki"))
+
+
+def _unrecorded(of_identity: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    """A leaf of before, which was superseded, is none of them: somebody who puts it back by hand puts it beside a newer one."""
+    leaves = [
+        leaf for leaf in of_identity.get("leaves") or () if leaf["state"] == "issued" and not leaf.get("installed")
+    ]
+    return {
+        str(name): frozenset(str(leaf["fingerprint"]) for leaf in leaves if leaf.get("name") == name)
+        for name in {leaf.get("name") for leaf in leaves}
+    }
 
 
 def _gone_text(leaf: Leaf) -> str:

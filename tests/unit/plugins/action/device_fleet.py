@@ -56,7 +56,7 @@ class Fleet:
         self.emulator = emulator
         self.authority = TestAuthority("Fleet")
         self.pins: list[str] = []
-        self.leaves: list[dict[str, str]] = []
+        self.leaves: list[dict[str, Any]] = []
         self.failures: dict[str, Any] = {}
 
     @property

@@ -63,6 +63,16 @@ def test_drift_in_the_specification(fleet: Fleet, change: dict[str, Any], code: 
     assert "csr" not in requested["certificates"][0]
 
 
+def test_what_the_ledger_does_not_know_to_be_in_service_is_marked(fleet: Fleet) -> None:
+    fleet.converge()
+    leaf: dict[str, Any] = {"name": "https", "fingerprint": fleet.served().fingerprint, "state": "issued"}
+    for known, is_unrecorded in ((leaf, True), ({**leaf, "installed": True}, False)):
+        fleet.leaves = [known]
+        (found,) = fleet.request()["certificates"]
+        assert (found["verdict"], found.get("unrecorded", False)) == ("none", is_unrecorded)
+        assert found["current"]["fingerprint"] == leaf["fingerprint"]
+
+
 def test_a_leaf_in_its_renewal_window(fleet: Fleet) -> None:
     # The CA of these tests backdates by an hour: of such a short life most is over when it begins.
     fleet.converge(fleet.spec(lifetime="10m"))

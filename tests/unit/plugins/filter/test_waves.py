@@ -42,6 +42,12 @@ def test_what_was_found_right_after_a_failure_is_told_to_the_ledger() -> None:
     assert due_hosts(HostVars(a=host(due=False, certificates=[{"verdict": "none", "failures": 1}])), ["a"]) == ["a"]
 
 
+def test_what_the_ledger_does_not_know_to_be_in_service_is_told_to_it() -> None:
+    assert due_hosts(HostVars(a=host(due=False, certificates=[{"verdict": "none", "unrecorded": True}])), ["a"]) == [
+        "a"
+    ]
+
+
 def test_where_nothing_is_due_no_host_matches() -> None:
     assert due_hosts(HostVars(a=host(due=False)), ["a"]) == NOBODY
 

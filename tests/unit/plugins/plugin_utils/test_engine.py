@@ -177,6 +177,21 @@ def test_what_is_found_right_after_failures_is_put_right_in_the_ledger_once() ->
         assert unrecorded(variables) == ([], [])
 
 
+def test_what_the_ledger_does_not_know_to_be_in_service_is_told_once() -> None:
+    unrecorded_one = {**entry("none"), "unrecorded": True, "current": {"fingerprint": "ab"}}
+    for changes, count in (
+        ({}, 1),
+        ({"unconfirmed": True}, 0),
+        ({"last_outcome": "kept"}, 0),
+        ({"verdict": "issue"}, 0),
+    ):
+        variables = {REQUEST_VARIABLE: request_result([{**unrecorded_one, **changes}], check_mode=False, plans=True)}
+        told, _marks = unrecorded(variables)
+        assert [(item["outcome"], item["after"]) for item in told] == [("unchanged", {"fingerprint": "ab"})] * count
+        hear(variables)
+        assert unrecorded(variables) == ([], [])
+
+
 @pytest.mark.parametrize("code", ["window", "backoff", "budget"])
 def test_what_is_deferred_is_told_and_is_neither_due_nor_a_failure(code: str) -> None:
     waiting = {**entry("issue"), "deferred": {"code": code, "message": "not before Monday"}}
