@@ -142,7 +142,7 @@ def _check_subject(subject: x509.Name, *, path: str) -> None:
     if not is_right or not all(is_dn_text(str(attribute.value)) for attribute in subject):
         raise _refused(
             path,
-            f"its subject '{subject.rfc4514_string()}' is not one common name and at most one organization, of 64 characters each, "
+            f"its subject '{subject.rfc4514_string()}' is not one common name and at most one organization, of 64 octets each, "
             "without commas, quotes and control characters",
             _CARRY,
         )
