@@ -60,6 +60,6 @@ def hang_in_lock() -> str:
         f"print(os.getpid(), file=lock, flush=True); time.sleep({3 * LONGEST})"
     )
     # Without our files: who started it would wait for its end otherwise.
-    shell(f"{quoted('python3', '-c', script, f'{CA}/lock')} </dev/null >/dev/null 2>&1 &")
-    shell(f"until [ -s {CA}/lock ]; do sleep 0.1; done; sleep 1")
+    shell(f": > {CA}/lock; {quoted('python3', '-c', script, f'{CA}/lock')} </dev/null >/dev/null 2>&1 &")
+    shell(f"until [ -s {CA}/lock ]; do sleep 0.1; done")
     return shell(f"cat {CA}/lock").strip()
