@@ -199,6 +199,11 @@ _V4 = (
 )
 
 _V5 = (
+    # What every batch asks for, in the index alone.
+    """
+    CREATE INDEX certificates_compromised ON certificates (spki, revocation_reason)
+    WHERE revocation_reason IN ('key_compromise', 'ca_compromise')
+    """,
     # Readers tell from not_after what has ended. Older releases wrote it down, and a clock that was fast once left it on leaves that
     # others still take.
     """
