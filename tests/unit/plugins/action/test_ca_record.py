@@ -134,6 +134,21 @@ def test_what_is_found_right_later_is_no_failure_any_more(batch: Batch) -> None:
     assert batch.failures() == {"robot-2": 1}
 
 
+def test_what_a_run_that_was_cut_short_has_brought_into_service_is_recorded_by_the_next(batch: Batch) -> None:
+    old = batch.ca.issue_one("robot-1", names=["DNS:old.example"])
+    batch.ca.install(old)
+    new = batch.ca.issue_one("robot-1", names=["DNS:new.example"])
+    found = {"id": "robot-1/https", "verdict": "none", "unrecorded": True, "reasons": [], "current": new}
+    batch.variables["robot-1"] = {REQUEST_VARIABLE: request_result([found], check_mode=False, plans=True)}
+    assert batch.ca.issue_one("robot-2", names=["DNS:old.example"])["error"]["code"] == "name_held"
+    assert batch.record()["recorded"] == 1
+    assert batch.record()["recorded"] == 0
+    assert batch.ca.states() == ["superseded", "issued"]
+    assert batch.ca.issue_one("robot-2", names=["DNS:old.example"])["issued"]
+    leaves = batch.ca.info("robot-1")["identities"]["robot-1"]["leaves"]
+    assert [leaf.get("installed") for leaf in leaves] == [True, True]
+
+
 def test_a_call_that_did_not_reach_the_ca_is_made_up_for(batch: Batch) -> None:
     batch.deploy("installed", "failed")
     assert "cannot be reached" in batch.record(away=True)["message"]
