@@ -54,6 +54,9 @@ NOBODY = ["!all"]
 
 def due_hosts(hostvars: Any, group: Iterable[str]) -> list[str]:
     """Names of hosts on which something is due, those with failures behind them last."""
+    if not hostvars:
+        # Where only the syntax is checked, nothing is known of any host.
+        return NOBODY
     found = [(str(host), hostvars.raw_get(host).get(REQUEST_VARIABLE) or {}) for host in group]
     due = [(_troubled(request), host) for host, request in found if _goes_on(request)]
     # Sorting by the first field alone keeps the inventory's order.

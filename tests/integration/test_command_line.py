@@ -19,6 +19,8 @@ from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import ne
 from .loopback_fleet import CONNECTION, LoopbackFleet
 from .playbook import CHECKOUT, Run, command_for, environment_for, read_run
 
+pytestmark = pytest.mark.loopback
+
 # The CA's phase within a run that goes on, as in site.yml.
 WITHIN_A_RUN = [
     {"name": "CA", "ansible.builtin.import_playbook": "certfleet.tls.ca", "vars": {"tls_certificate_fails": False}},

@@ -38,6 +38,20 @@ def at_once(fleet: LoopbackFleet, *inventories: Path) -> list[Run]:
     return [read_run(process.returncode, output) for process, output in zip(started, outputs)]
 
 
+def test_the_syntax_of_a_whole_inventory_can_be_checked(loopback_fleet: LoopbackFleet) -> None:
+    command = [*loopback_fleet.command(loopback_fleet.inventory()), "--syntax-check"]
+    checked = subprocess.run(
+        command,
+        cwd=CHECKOUT,
+        env=environment_for(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
 def test_three_slices_of_the_inventory_at_once(loopback_fleet: LoopbackFleet) -> None:
     fleet, names = loopback_fleet, robot_names(*range(1, 16))
     # As AWX slices: each holds its own robots, and only the first one the CA host as well.

@@ -52,6 +52,10 @@ def test_where_nothing_is_due_no_host_matches() -> None:
     assert due_hosts(HostVars(a=host(due=False)), ["a"]) == NOBODY
 
 
+def test_where_only_the_syntax_is_checked_no_host_has_variables() -> None:
+    assert (due_hosts({}, ["a"]), wave_sizes({}, ["a"])) == (NOBODY, list(CANARY_FIRST))
+
+
 @pytest.mark.parametrize(
     ("given", "sizes"),
     [
