@@ -81,11 +81,13 @@ def leaves_as_authorities(plant: Plant) -> Iterator[Case]:
 def wrong_times(folder: Path) -> Iterator[Case]:
     """Issued by the collection, whose clock stood elsewhere."""
     for kind, days in {"expired": -30, "not yet valid": 30}.items():
-        past = Plant(folder / kind.replace(" ", "-"))
-        past.create()
-        past.now += days * DAY
+        plant = Plant(folder / kind.replace(" ", "-"))
+        # Its CA is in force now: only the leaf is not.
+        plant.now += min(days, 0) * DAY
+        plant.create()
+        plant.now += max(days, 0) * DAY
         order = Order(kind.replace(" ", "-"), ("DNS:late.plant.example",), profile="server_client", lifetime=7 * DAY)
-        (leaf,) = past.produce(order)
+        (leaf,) = plant.produce(order)
         yield from leaf.cases(purposes=BOTH, kind=kind)
 
 
