@@ -18,6 +18,7 @@ import sqlite3
 import stat
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -58,7 +59,7 @@ class Inspection:
             self.look_at_authority(name)
         return {
             "problems": self.problems,
-            "serials": [(row["serial"], row["identity"], row["state"]) for row in self.rows],
+            "serials": [(row["serial"], row["identity"], _state(row)) for row in self.rows],
             "files": self.files,
             "crls": self.crls,
         }
@@ -158,6 +159,12 @@ class Inspection:
         self.crls.append((os.path.relpath(path, self.directory), number, sorted(serials)))
         if number not in self.numbers:
             self.problems.append(f"the ledger does not know the CRL {number} in {path}")
+
+
+def _state(row: sqlite3.Row) -> str:
+    """As readers are told it: what has ended is not written down."""
+    has_ended = row["state"] in ("issued", "superseded") and row["not_after"] < time.time()
+    return "expired" if has_ended else str(row["state"])
 
 
 def _verify(issuer: Any, certificate: x509.Certificate) -> None:

@@ -51,7 +51,7 @@ def test_all_expired(ca_case: CACase, room: Room) -> None:
     before = ca_case.begin()
     authority, crl, issued = room.authority(), room.crl(), room.issue("robot-0")
     ca_case.note(" ".join(authority.said["due"]))
-    state = ca_case.unharmed(but=OWN, turned=("", "robot-0"))
+    state = ca_case.unharmed(but=OWN)
     assert ca_case.converges(authority, crl, issued).of("issued") == ["robot-0"]
     assert state.crls[CRL][0] > before.crls[CRL][0]
     leaf = issued.certificates["robot-0/https"]
@@ -71,7 +71,7 @@ def test_root_expired(ca_case: CACase, room: Room) -> None:
         assert words in warnings, authority.said
     ca_case.note(warnings[warnings.index("authority") :])
     ca_case.told(room.issue("robot-0"), "Nothing was issued", code="issuer_expired")
-    ca_case.unharmed(turned=("", "robot-0"))
+    ca_case.unharmed()
     # What the root cannot vouch for any more another authority can, beside it.
     other, issued = room.authority("fleet-2"), room.issue("robot-0", authority="fleet-2")
     assert ca_case.converges(other, issued).of("issued") == ["robot-0"]
@@ -91,7 +91,7 @@ def test_all_expired_without_root_key(ca_case: CACase, room: Room) -> None:
     assert authority.said["csr_path"] in warnings, warnings
     ca_case.note(warnings)
     ca_case.told(room.issue("robot-0"), "Nothing was issued", code="issuer_expired")
-    ca_case.unharmed(turned=("", "robot-0"))
+    ca_case.unharmed()
     shell(f"mv {CA}/../out/root.key {FLEET}/")
     ca_case.converges(room.authority(), room.issue("robot-0"))
 
@@ -115,7 +115,7 @@ def test_whole_site_expired(ca_case: CACase, room: Room, tmp_path: Path) -> None
         anchors.write_text(on("ca", "cat", f"{FLEET}/root.pem"))
         assert "Verify return code: 0 (ok)" in strict_verification(service.endpoint, anchors)
         ca_case.note(quoted(plain(run.output), "reissue the issuing CA"))
-        ca_case.unharmed(but=OWN, turned=("", service.name))
+        ca_case.unharmed(but=OWN)
         again = run_playbook("tests/faults/expired.yml", limit=service.name, overlay=overlay, extra=extra)
         assert (again.rc, again.changed) == (0, {}), again.output
         ca_case.converges(room.issue("robot-0"))
