@@ -16,8 +16,8 @@ from typing import Any
 from .._x509.build import build_issuing, build_root, ca_name
 from .._x509.constraints import Constraints, constraints_of
 from .._x509.crypto import serialization, x509
-from .._x509.judge import BACKDATE
 from .._x509.keys import key_to_pem, new_key
+from .._x509.lifespan import BACKDATE
 from .._x509.parse import Leaf, describe, iso, to_leaf
 from .adoption import look_at_leftover, look_at_new, look_at_signed
 from .clock import UNCOMPARED, Clock

@@ -16,11 +16,11 @@ from typing import Any
 
 from .._x509.crl import Crl, Revoked, build_crl, is_crl_of, parse_crl, read_crls
 from .._x509.errors import X509Error
+from .._x509.lifespan import backdated
 from .._x509.parse import Leaf, iso, load_certificate
 from .._x509.revocation_reasons import REASONS
 from .durable import replace_file
 from .errors import CAError
-from .issue import backdated
 from .known import check_known
 from .ledger import Ledger
 from .local import Chain, open_key, read_chain

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from .._x509.build import new_serial
 from .._x509.constraints import Constraints
 from .._x509.errors import X509Error
-from .._x509.judge import BACKDATE, renewal_due_at
+from .._x509.lifespan import backdated, renewal_due_at
 from .._x509.parse import iso
 from .acts import decommissioned
 from .clock import UNCOMPARED, Clock
@@ -26,11 +26,6 @@ from .policy import Policy
 from .refusals import Refusal, clear_refusals, note_refusals, refused_before
 from .revocation import compromised_keys, why_issuer_is_revoked
 from .store import Store
-
-
-def backdated(now: int, lifetime: int) -> int:
-    """When a certificate begins. A short life is not stretched by the full hour: it would be due at once."""
-    return now - min(BACKDATE, lifetime // 10)
 
 
 class Issuer(Protocol):

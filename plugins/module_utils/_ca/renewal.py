@@ -13,8 +13,8 @@ import functools
 from .._x509.build import build_ca_csr, build_issuing
 from .._x509.constraints import Constraints, constraints_of
 from .._x509.crypto import x509
-from .._x509.judge import BACKDATE
 from .._x509.keys import spki_of
+from .._x509.lifespan import BACKDATE
 from .._x509.parse import iso, load_certificate, to_leaf
 from .._x509.revocation_reasons import COMPROMISING
 from .durable import make_folder, remove_folder, replace_file

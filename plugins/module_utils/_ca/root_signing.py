@@ -16,8 +16,8 @@ from .._x509.constraints import Constraints, constraints_of
 from .._x509.crl import parse_crls
 from .._x509.crypto import serialization, x509
 from .._x509.errors import X509Error
-from .._x509.judge import BACKDATE
 from .._x509.keys import key_to_pem, new_key
+from .._x509.lifespan import BACKDATE
 from .._x509.parse import Leaf, describe, is_issued_by, iso, load_certificate, to_leaf
 from .._x509.revocation_reasons import COMPROMISING
 from .ceremony import Ceremony, Held, Request
@@ -320,7 +320,7 @@ def _refuse_making(ceremony: Ceremony, store: Store) -> None:
         raise CAError(
             f"There is no root '{name}' in {store.directory}. Nothing was {'signed' if ceremony.signs else 'revoked'}, and no root was "
             "made. Check the option 'directory' (tls_root_directory), and that its disk is there. If a new root is to be made, do that "
-            "first (state: present).",
+            "first: a ceremony that neither signs nor revokes makes it (state: present).",
             code="missing",
         )
 

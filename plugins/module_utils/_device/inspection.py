@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .._x509.judge import Have, Judgement, Known, Reason, judge, renewal_window
+from .._x509.judge import Have, Judgement, Known, Reason, judge
+from .._x509.lifespan import renewal_window
 from .._x509.parse import iso
 from .._x509.spec import CertificateSpec
 from .acquaintance import Acquaintance, Met, stranger_text

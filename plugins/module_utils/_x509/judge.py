@@ -8,13 +8,13 @@ Verdicts, worst first: C(refuse > issue > install > reload > none).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 from .constraints import Constraints, constraints_of
 from .errors import X509Error
+from .lifespan import renewal_due_at
 from .parse import Leaf, is_issued_by, iso, parse_bundle
 from .profiles import BUILT_IN
 from .revocation_reasons import COMPROMISING
@@ -24,8 +24,6 @@ VERDICTS = ("refuse", "issue", "install", "reload", "none")
 _FAILURE_TEXTS = ("first_at", "last_at", "outcome", "said")
 # What went wrong last time is told in a sentence; the whole of it is in the ledger.
 _LONGEST_STORY = 300
-# How long before it is issued a certificate begins at most: clocks of devices are late more often than the CA's.
-BACKDATE = 3600
 
 
 @dataclass(frozen=True)
@@ -202,41 +200,6 @@ class _Case:
 
 
 _Finding = tuple[str, Reason]  # (verdict, reason) of one check
-
-
-class HasValidity(Protocol):
-    """A leaf, or what the ledger knows of one."""
-
-    @property
-    def serial(self) -> str: ...
-
-    @property
-    def not_before(self) -> int: ...
-
-    @property
-    def not_after(self) -> int: ...
-
-
-def renewal_window(leaf: HasValidity, renew_before: int | None) -> int:
-    """Seconds before its end in which a leaf is to be renewed: the last third of its life unless O(renew_before) says otherwise.
-
-    A leaf that was cut short, so that it lives no longer than that, has the last third as well: it would be due from its birth on.
-    """
-    life = leaf.not_after - leaf.not_before
-    # It begins before it was issued, for clocks that are late: that part of its life it has never had.
-    lived = life - min(BACKDATE, life // 11)
-    return renew_before if renew_before and renew_before < lived else life // 3
-
-
-def renewal_due_at(leaf: HasValidity, renew_before: int | None) -> int:
-    """Unix seconds from which on a leaf is due: somewhere in the first half of its window, always the same for one serial.
-
-    Certificates that were issued together are so renewed on different days, and half of the window is left for what goes wrong.
-    """
-    window = renewal_window(leaf, renew_before)
-    digest = hashlib.sha256(leaf.serial.encode()).digest()
-    share = int.from_bytes(digest[:8], "big")  # of 2 ** 64
-    return leaf.not_after - window + (window * share >> 65)
 
 
 def judge(spec: CertificateSpec, have: Have, known: Known, *, now: int) -> Judgement:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.certfleet.tls.plugins.module_utils._ca.issue import BACKDATE
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import build_csr
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Have, Judgement, Known, Served, judge
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key, spki_of
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.lifespan import BACKDATE
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import (
     Leaf,
     is_issued_by,

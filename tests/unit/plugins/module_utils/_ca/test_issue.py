@@ -21,8 +21,8 @@ from ansible_collections.certfleet.tls.plugins.module_utils._ca.crl import refre
 from ansible_collections.certfleet.tls.plugins.module_utils._ca.errors import CAError
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.build import build_csr
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.crypto import ec
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import renewal_due_at
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import spki_of
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.lifespan import renewal_due_at
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import is_issued_by, iso, parse_certificate
 
 from .workshop import DAY, KEYS, NOW, Workshop, request

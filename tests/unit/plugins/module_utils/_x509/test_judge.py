@@ -23,10 +23,10 @@ from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import (
     Served,
     Staged,
     judge,
-    renewal_due_at,
     with_history,
 )
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key, spki_of
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.lifespan import renewal_due_at
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import Leaf, to_leaf
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.profiles import Profile
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.spec import CertificateSpec
