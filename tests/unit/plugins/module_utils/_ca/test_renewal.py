@@ -17,14 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import (
-    Have,
-    Served,
-    judge,
-    renewal_due_at,
-    renewal_window,
-)
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.judge import Have, Served, judge
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.keys import new_key
+from ansible_collections.certfleet.tls.plugins.module_utils._x509.lifespan import renewal_due_at, renewal_window
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.names import is_dn_text
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.parse import parse_bundle, parse_certificate
 from ansible_collections.certfleet.tls.plugins.module_utils._x509.spec import CertificateSpec
